@@ -1,0 +1,267 @@
+"""
+The roles of the house, as zope interfaces: the table of contents of everything that stands between two rooms.
+
+Deferreds fire in the reactor thread. A method that may have its answer at hand returns it bare, without a Deferred.
+Storage never lets an OSError out of a role: it becomes L{Refused} with what the client is told.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from epost.mail.address import Address
+from epost.mail.decision import Client, Decision
+from epost.mail.entry import Attempt, Entry
+from epost.mail.envelope import Envelope
+from epost.mail.name import Name
+from epost.mail.reply import Reply
+from epost.mail.route import Hop, Local, Onward, Route
+
+
+class IContent(Interface):
+    """The content of one stored message."""
+
+    size: int = Attribute("Octets on the wire, before dot-stuffing.")
+
+    def parts() -> Iterator[bytes]:
+        """The content from its begin, lines ended by CRLF, in parts of at most 64 KiB. May be called more than once."""
+
+
+class IDraft(Interface):
+    """A message that is being written and is not yet anybody's."""
+
+    def write(part: bytes) -> None:
+        """Add content, as on the wire, dots unstuffed. A fault of the disk is kept until L{commit}."""
+
+    def commit() -> "Deferred[None]":
+        """
+        Make it durable, name and directory entry included.
+
+        @return: fires when it is; fails with L{Refused}: 452 4.3.1 when the disk is full, 451 4.3.0 when it failed.
+            Then nothing of it is left.
+        """
+
+    def discard() -> None:
+        """Forget it."""
+
+
+class ISerial(Interface):
+    """Message numbers."""
+
+    def next() -> int:
+        """A number that was never given out before, also before a crash. @raise Refused: 451 4.3.0, the disk failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A name in the queue that nobody has read yet. @ivar due: when it is to be tried, seconds since 1970."""
+
+    name: Name
+    due: float
+
+
+class ISpool(Interface):
+    """What was accepted and is not yet delivered or returned."""
+
+    def draft(name: Name, envelope: Envelope, queued: float) -> IDraft:
+        """Begin a message. C{name} is unused so far."""
+
+    def adopt(limit: int) -> list[Waiting]:
+        """The next names that no living process owns, at most C{limit}; empty when all were given. Reads no content."""
+
+    def load(name: Name) -> Entry:
+        """
+        Read envelope and attempts.
+
+        @raise Refused: it is damaged, or gone; the spool has put what is left of it into C{dead} and said so.
+        """
+
+    def content(name: Name) -> IContent:
+        """The content of a message of the queue. @raise Refused: as in L{load}."""
+
+    def record(entry: Entry, attempt: Attempt) -> Entry:
+        """
+        Add an attempt and give the file the name and the due time that follow.
+
+        It is written at once and synced with the next group: a crash may forget it, and the message is tried again.
+        @return: C{entry.after(attempt)}.
+        """
+
+    def remove(entry: Entry) -> None:
+        """All recipients have ended: forget the message."""
+
+    def bury(entry: Entry, why: str) -> None:
+        """Neither deliverable nor returnable: to C{dead}, with a last line that says why."""
+
+    def count() -> int:
+        """How many messages wait."""
+
+    def release() -> "Deferred[None]":
+        """Write what is unwritten and let go of the folder. Fires when that is done."""
+
+
+class IInbox(Interface):
+    """The mailboxes."""
+
+    def draft(box: Local, origin: Name, heading: bytes) -> IDraft:
+        """
+        Begin a message that goes straight into a mailbox.
+
+        @param origin: the file's name; delivery never replaces a file.
+        @param heading: Return-Path and Delivered-To, complete lines with CRLF.
+        """
+
+    def deliver(box: Local, origin: Name, heading: bytes, content: IContent) -> "Deferred[None]":
+        """
+        Copy a message into a mailbox. Where C{origin} stands there already, it is delivered.
+
+        @return: fires when it is durable; fails with L{Refused}, 4xx.
+        """
+
+    def usage(box: Local) -> int:
+        """Octets in the mailbox; 0 where there is none yet."""
+
+
+class IRouter(Interface):
+    """Where mail goes."""
+
+    def expand(address: Address) -> tuple[Address, ...]:
+        """The address after aliases: itself where none stands, each once, at least one."""
+
+    def route(address: Address) -> Route:
+        """The next place of an address after aliases."""
+
+
+class IAdmission(Interface):
+    """Who may write to whom."""
+
+    def exempt(client: Client) -> bool:
+        """Whether a machine may have any number of connections (gateway.dat, C{true} lines)."""
+
+    def sender(client: Client, path: Address | None, blank: bool) -> Decision:
+        """
+        Decide about MAIL.
+
+        @param path: the reverse path; L{None} for the null one.
+        @param blank: whether nothing at all stood behind C{MAIL FROM:}.
+        """
+
+    def recipient(
+        client: Client, path: Address | None, sender: Decision, forward: Address
+    ) -> "Decision | Deferred[Decision]":
+        """Decide about RCPT. @param sender: what was decided about MAIL."""
+
+
+class IIntake(Interface):
+    """What takes an accepted message from the receiver."""
+
+    def name() -> Name:
+        """A name for a message whose MAIL was accepted. @raise Refused: as L{ISerial.next}."""
+
+    def open(name: Name, client: Client, envelope: Envelope) -> IDraft:
+        """
+        Begin its content. Aliases are expanded here; trace fields are put in front, missing fields are added.
+
+        @raise Refused: not now (452 4.3.1, 451 4.3.0). L{IDraft.commit} may also fail with 554 5.4.6.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """
+    What a channel is to hand over.
+
+    @ivar name: as it stands in senderlog.
+    @ivar recipients: those of the envelope that this transaction is for.
+    """
+
+    name: Name
+    envelope: Envelope
+    recipients: tuple[Address, ...]
+    content: IContent
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """
+    What came of a parcel.
+
+    @ivar replies: for each recipient the reply that decided; 4xx of our own where nobody answered.
+    @ivar host: C{host:port} that answered, or the last one tried; empty where none was found.
+    @ivar tls: version and cipher; empty in clear.
+    """
+
+    replies: tuple[Reply, ...]
+    host: str
+    tls: str = ""
+
+
+class IChannel(Interface):
+    """A connection to one destination, made when it is needed and kept for the next message."""
+
+    def send(parcel: Parcel) -> "Deferred[Report]":
+        """Hand over one message; one at a time. It fires always and fails never."""
+
+    def quit() -> None:
+        """Say QUIT, if there is a connection, and end it; the reply is not waited for here."""
+
+
+class ICarrier(Interface):
+    """What speaks to other hosts."""
+
+    def channel(route: Onward) -> IChannel:
+        """A channel to a destination; no connection is made yet."""
+
+    def probe(route: Onward, address: Address) -> "Deferred[Reply]":
+        """Ask whether a recipient would be taken, from the null reverse path. Fires always: 4xx for no answer."""
+
+
+class IExchanges(Interface):
+    """The DNS, as a mailer sees it (RFC 5321 5.1)."""
+
+    def hops(domain: str) -> "Deferred[tuple[Hop, ...]]":
+        """
+        The hosts that take mail for a domain, the best first.
+
+        @return: fails with L{Refused}: 5xx for no such domain and null MX, 4xx where the DNS did not answer.
+        """
+
+    def addresses(host: str) -> "Deferred[tuple[str, ...]]":
+        """The IP addresses of a host, A and AAAA; of an IP address itself. Fails as L{hops}."""
+
+
+class ISenderLog(Interface):
+    """senderlog (spec 6). All texts are made safe by the log."""
+
+    def trying(name: Name, domain: str, now: float, then: float, tries: int) -> None:
+        """The three GetTryServer lines."""
+
+    def connecting(name: Name, host: str) -> None:
+        """C{ConnectHost(host)}."""
+
+    def heard(name: Name, reply: Reply) -> None:
+        """What the other side said, a line for each of its lines."""
+
+    def said(name: Name, command: str) -> None:
+        """What we said."""
+
+    def returning(name: Name, sender: Address, domain: str, server: str, now: float, then: float, tries: int) -> None:
+        """
+        The four lines about a notice.
+
+        @param name: of the entry that is returned, as at its last attempt.
+        @param domain: the sender's.
+        @param server: the host of the SMTPゲートウェイ setting, or empty.
+        """
+
+
+class IReceiveLog(Interface):
+    """receivelog (spec 7). All texts are made safe by the log."""
+
+    def lines(connection: int, texts: Sequence[str]) -> None:
+        """What was written and read on a connection, in order."""
+
+    def closed(connection: int) -> None:
+        """The two lines at the end of a connection."""

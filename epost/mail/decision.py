@@ -1,0 +1,74 @@
+"""
+A decision about a sender or a recipient, and what decided it.
+
+The same value answers the client, the daemon's log ("which rule, which line, why") and whoever asks what would happen.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from epost.mail.address import Address
+from epost.mail.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """
+    Who is at the other end of a session.
+
+    @ivar address: IP address, IPv4-mapped ones as IPv4.
+    @ivar helo: what it called itself; empty before HELO.
+    @ivar extended: whether it said EHLO.
+    @ivar account: the account it authenticated as; L{None} without AUTH.
+    @ivar tls: version and cipher; empty in clear.
+    """
+
+    address: str
+    helo: str = ""
+    extended: bool = False
+    account: Address | None = None
+    tls: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """
+    What decided.
+
+    @ivar table: a file's name as configured, or C{matrix}, C{limit}, C{verification}.
+    @ivar line: the line's number in it, from 1; 0 where there is none.
+    @ivar text: the line without comment and outer blanks, or a short sentence.
+    """
+
+    table: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        place = f"{self.table}:{self.line}" if self.line else self.table
+        return f'{place} "{self.text}"'
+
+
+class Scope(enum.Enum):
+    """To whom an accepted sender may write."""
+
+    ANYWHERE = "anywhere"
+    INSIDE = "inside"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    @ivar reply: what the client is told.
+    @ivar because: what decided it.
+    @ivar scope: of a decision on a sender: whom it may write to; without meaning where the reply refuses.
+    """
+
+    reply: Reply
+    because: Because
+    scope: Scope = Scope.INSIDE
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the client may go on."""
+        return self.reply.accepts

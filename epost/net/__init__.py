@@ -1,0 +1,1 @@
+"""Twisted transports: the receiver, the carrier, the exchanges of a domain."""

@@ -1,0 +1,1 @@
+"""Files: the spool, the mailboxes, the serial, the E-Post logs, and how they become durable."""
