@@ -2,7 +2,7 @@
 What an SMTP server says, as a value.
 
 The same value is sent to a client, kept with an attempt, written to the logs and quoted in a notice, so that all of
-them tell one story. What somebody will be told about is a Reply; L{Refused} carries one out of a call that cannot go on.
+them tell one story. What somebody will be told about is a Reply; L{Refused} carries one out of a call that ends.
 
 RFC 5321 4.2 (replies), RFC 2034 and RFC 3463 (enhanced status codes).
 """
