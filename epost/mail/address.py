@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 LOCAL_OCTETS = 64  # RFC 5321 4.5.3.1.1
 DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]"
+# Beyond ASCII all but the C1 controls and surrogates: what stands in a log must not steer a terminal.
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\xa0-\ud7ff\ue000-\U0010ffff-]"
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*\Z")
-_QUOTED = re.compile(r'"((?:[ !#-\[\]-~\x80-\U0010ffff]|\\[ -~])*)"\Z')
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~\xa0-\ud7ff\ue000-\U0010ffff]|\\[ -~])*)"\Z')
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?\Z")
 
 
