@@ -1,0 +1,68 @@
+# What can be done with a checkout. `make` alone lists it. Needs git, make, Python 3.11 or later; no root.
+# The environment is .venv; another Python: make PYTHON=python3.13 …
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+TRIAL  := $(BIN)/python -m twisted.trial
+
+.PHONY: help demo run test check cover interop soak bench profile clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/run.stamp ## play the story: two daemons, five messages, every step shown and checked (half a minute)
+	@$(BIN)/python -m tests.system.demo
+
+run: $(VENV)/run.stamp ## keep the pair up on free ports, with lines to try; Ctrl-C stops it
+	@$(BIN)/python -m tests.system.run
+
+test: $(VENV)/dev.stamp ## every test
+	$(TRIAL) tests
+
+check: $(VENV)/dev.stamp ## format, lint, types, and which module may import which
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(TRIAL) tests.test_layers
+
+cover: $(VENV)/dev.stamp ## every test, and the lines that none of them ran
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m twisted.trial tests
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+interop: ## clients and servers that were not written here: still to come
+	@echo "make interop: still to come."
+
+soak: ## hours of load: still to come
+	@echo "make soak: still to come."
+
+bench: ## messages a second, against peers: still to come
+	@echo "make bench: still to come."
+
+profile: ## where the time of a message goes: still to come
+	@echo "make profile: still to come."
+
+clean: ## remove what builds and tests left; the environment stays (rm -r .venv takes it away)
+	rm -rf build dist *.egg-info _trial_temp* .coverage* .mypy_cache .ruff_cache .hypothesis
+	rm -f twisted/plugins/dropin.cache
+	find bench epost tests twisted -name __pycache__ -prune -exec rm -rf {} +
+
+# What the daemons need at run time; enough for demo and run.
+$(VENV)/run.stamp: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "epost needs Python 3.11 or later; '$(PYTHON)' is not. Another one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV) (once; it fetches Twisted from PyPI) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -e .
+	@touch $@
+
+# And what its developers use.
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	@echo "Adding the tools of development to $(VENV) (once) …"
+	@$(PIP) -e '.[dev]'
+	@touch $@
