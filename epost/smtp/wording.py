@@ -1,0 +1,242 @@
+"""
+Everything that we say to clients, on two screens.
+
+A wording is a L{Reply}; its enhanced status code is written after EHLO alone (spec 8). Texts that E-Post has are
+E-Post's, to the letter: the blank in C{<b> ... User unknown.} is one of them. No text repeats what a client wrote,
+but a path that passed the grammar.
+
+Spec 8; RFC 5321 4.2 (codes and their texts), RFC 3463 and RFC 5248 (enhanced codes), RFC 6531 3.5 (non-ASCII paths).
+"""
+
+from collections.abc import Iterable
+
+from epost.mail.address import Address
+from epost.mail.name import Name
+from epost.mail.reply import Reply
+
+
+def _path(path: Address | None) -> str:
+    """A path with its brackets; L{None} is the null one."""
+    return f"<{path or ''}>"
+
+
+# The session.
+
+
+def banner(host: str, version: str, build: str, date: str) -> Reply:
+    """The greeting. @param date: RFC 5322."""
+    return Reply(220, (f"{host} E-POST ESMTP Receiver ({version}) Bld:{build} {date}",))
+
+
+def hello(host: str, address: str, extensions: Iterable[str] = ()) -> Reply:
+    """The answer to HELO, and with extensions to EHLO. @param address: the client's IP address."""
+    return Reply(250, (f"{host} Hello [{address}], pleased to meet you", *extensions))
+
+
+def closing(host: str) -> Reply:
+    """The answer to QUIT."""
+    return Reply(221, (f"{host} closing connection.",), "2.0.0")
+
+
+def done() -> Reply:
+    """The answer to NOOP."""
+    return Reply(250, ("Ok.",), "2.0.0")
+
+
+def reset() -> Reply:
+    """The answer to RSET."""
+    return Reply(250, ("Reset state",), "2.0.0")
+
+
+def commands(names: Iterable[str]) -> Reply:
+    """The answer to HELP."""
+    return Reply(214, ("Commands: " + " ".join(names),), "2.0.0")
+
+
+def notVerified() -> Reply:
+    """The answer to VRFY: whoever asks learns nothing (RFC 5321 3.5.3)."""
+    return Reply(252, ("Cannot VRFY user, but will accept message and attempt delivery.",), "2.0.0")
+
+
+# The transaction, when all is well.
+
+
+def senderOk(path: Address | None) -> Reply:
+    """MAIL is taken. @param path: L{None} for the null reverse path."""
+    return Reply(250, (f"{_path(path)}... Sender ok.",), "2.1.0")
+
+
+def recipientOk(path: Address) -> Reply:
+    """RCPT is taken."""
+    return Reply(250, (f"{_path(path)}... Recipient ok.",), "2.1.5")
+
+
+def startInput(name: Name) -> Reply:
+    """DATA is taken: content may come."""
+    return Reply(354, (f"Start mail input;id <{name}> end with <CRLF>.<CRLF>",))
+
+
+def received(name: Name, extended: bool) -> Reply:
+    """
+    The message is ours now.
+
+    @param extended: whether the client said EHLO; after HELO the text ends as E-Post's does, without the name.
+    """
+    return Reply(250, (f"Message received ok. <{name}>" if extended else "Message received ok.",), "2.0.0")
+
+
+# Refusals of a sender or a recipient.
+
+
+def invalidSender() -> Reply:
+    """effect.dat says false."""
+    return Reply(550, ("Please, mail from a valid IP or Domain address.",), "5.7.1")
+
+
+def noAccount() -> Reply:
+    """An internal sender without an account."""
+    return Reply(550, ("Please, mail from a valid e-mail address.",), "5.1.8")
+
+
+def restricted() -> Reply:
+    """The sender's account may not write to this recipient (sender.dat)."""
+    return Reply(550, ("Please mail to a valid e-mail address.",), "5.1.1")
+
+
+def unknownUser(path: Address) -> Reply:
+    """A recipient inside that does not exist."""
+    return Reply(550, (f"{_path(path)} ... User unknown.",), "5.1.1")
+
+
+def relaying(path: Address) -> Reply:
+    """A recipient outside, from a client that may not write there."""
+    return Reply(550, (f"Sorry {path}, I don't allow unauthorized relaying.",), "5.7.1")
+
+
+def boxFull() -> Reply:
+    """The mailbox has no room."""
+    return Reply(450, ("Sorry. e-mail address box is full.",), "4.2.2")
+
+
+def tooManyRecipients() -> Reply:
+    """One recipient more than the limit (RFC 5321 4.5.3.1.10)."""
+    return Reply(452, ("Address exceeds a maximum.",), "4.5.3")
+
+
+# Refusals of a message.
+
+
+def tooBig() -> Reply:
+    """Announced by SIZE or found at the end of data."""
+    return Reply(552, ("Requested mail action aborted: exceeded storage allocation.",), "5.3.4")
+
+
+def tooManyReceived() -> Reply:
+    """The message goes round in a loop (RFC 5321 6.3)."""
+    return Reply(554, ("too many Received: headers.",), "5.4.6")
+
+
+def bareLineEnds() -> Reply:
+    """Content with a CR or LF that is no CRLF (RFC 5321 2.3.8)."""
+    return Reply(554, ("Message refused: a line does not end with CRLF.",), "5.6.0")
+
+
+def longLines() -> Reply:
+    """Content with a line above 998 octets (RFC 5321 4.5.3.1.6)."""
+    return Reply(554, ("Message refused: a line is longer than 998 octets.",), "5.6.0")
+
+
+# Not now.
+
+
+def diskFull() -> Reply:
+    """No room for a message."""
+    return Reply(452, ("Requested action not taken: insufficient system storage.",), "4.3.1")
+
+
+def notNow() -> Reply:
+    """The disk or a table failed."""
+    return Reply(451, ("Requested action aborted: local error in processing.",), "4.3.0")
+
+
+def busy(host: str) -> Reply:
+    """Too much to do: the connection ends."""
+    return Reply(421, (f"{host} Service not available, too busy, closing connection.",), "4.3.2")
+
+
+def tooManyConnections(host: str) -> Reply:
+    """All connections are taken, or all that one address may have."""
+    return Reply(421, (f"{host} Service not available, too many connections.",), "4.7.0")
+
+
+def timedOut(host: str) -> Reply:
+    """The client was silent for too long (RFC 5321 4.5.3.2)."""
+    return Reply(421, (f"{host} Timeout exceeded, closing connection.",), "4.4.2")
+
+
+def tooManyErrors(host: str) -> Reply:
+    """The client failed too often."""
+    return Reply(421, (f"{host} Too many errors, closing connection.",), "4.7.0")
+
+
+def shuttingDown(host: str) -> Reply:
+    """The daemon ends."""
+    return Reply(421, (f"{host} Service shutting down, closing connection.",), "4.3.2")
+
+
+# Faults of a command.
+
+
+def unknownCommand() -> Reply:
+    """No command that we know, or no line that can be one."""
+    return Reply(500, ("Syntax error, command unrecognized.",), "5.5.2")
+
+
+def lineTooLong() -> Reply:
+    """A command line above its limit (RFC 5321 4.5.3.1.4)."""
+    return Reply(500, ("Line too long.",), "5.5.2")
+
+
+def notImplemented() -> Reply:
+    """A command that we know and do not offer (EXPN)."""
+    return Reply(502, ("Command not implemented.",), "5.5.1")
+
+
+def badArgument(form: str = "") -> Reply:
+    """A parameter that cannot be read. @param form: how it should look; empty where that would not help."""
+    return Reply(501, (f"Syntax error in parameters, use {form}" if form else "Syntax error in parameters.",), "5.5.4")
+
+
+def unknownParameter() -> Reply:
+    """An ESMTP parameter that we did not announce (RFC 5321 4.1.1.11)."""
+    return Reply(555, ("Parameter not recognized or not implemented.",), "5.5.4")
+
+
+def badSequence(first: str) -> Reply:
+    """A command out of turn. @param first: what has to come before it."""
+    return Reply(503, (f"Bad sequence of commands, {first} first.",), "5.5.1")
+
+
+def noRecipients() -> Reply:
+    """DATA although every recipient was refused (RFC 5321 3.3)."""
+    return Reply(554, ("No valid recipients.",), "5.5.1")
+
+
+def badSender(why: str = "address syntax") -> Reply:
+    """A reverse path that is none. @param why: what is wrong with it."""
+    return Reply(501, (f"Bad sender: {why}.",), "5.1.7")
+
+
+def badRecipient(why: str = "address syntax") -> Reply:
+    """A forward path that is none. @param why: what is wrong with it."""
+    return Reply(501, (f"Bad recipient: {why}.",), "5.1.3")
+
+
+def plainSender() -> Reply:
+    """A non-ASCII reverse path without SMTPUTF8 (RFC 6531 3.5)."""
+    return Reply(550, ("Non-ASCII address without SMTPUTF8.",), "5.6.7")
+
+
+def plainRecipient() -> Reply:
+    """A non-ASCII forward path without SMTPUTF8 (RFC 6531 3.5)."""
+    return Reply(553, ("Non-ASCII address without SMTPUTF8.",), "5.6.7")
