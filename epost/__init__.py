@@ -1,3 +1,44 @@
-"""epost: a mail server pair, a back-end with mailboxes and the gateway in front of it."""
+"""
+epost: a mail server pair. The back-end has the mailboxes; the gateway in front of it decides who may write outside.
+
+    socket ─▶ Receiver ─▶ ServerSession ─▶ (event) ─▶ IAdmission ──▶ Reply
+                 │                                     rules, accounts, relay domains, verification
+                 │ content
+                 ▼
+              IIntake ─▶ IDraft ──commit──▶ ISpool ─▶ Dispatcher ─▶ IRouter ─▶ Local    ─▶ IInbox
+                              one mailbox     ▲           │            ├─────▶ Onward   ─▶ ICarrier ─▶ socket
+                              and no other:   │           │            ├─────▶ Held         (stays in holding)
+                              straight into   │           │            └─────▶ Nowhere      (returned)
+                              its Maildir     │           ├─ patience left ─▶ …-R000n, due later
+                                              └── notice ◀┴─ none left ─────▶ …-E001 to the sender
+
+A core of values, grammar and tables (octets and text in, values out) stands inside a shell of sockets, files and a clock.
+The core never waits; the shell never decides.
+
+    mail/       the values: address reply envelope name entry route decision; and what is written into messages
+                (trace, heading, notice) and when to try again (retry)
+    smtp/       the protocol without I/O: server session and client transaction, and all that we say (wording)
+    tables/     .dat text to immutable tables: effect (who may), hops (gateway.dat), accounts, aliases; directory holds them
+    config      TOML to frozen settings; every key is documented there
+    interfaces  the roles, as zope interfaces: the table of contents
+    storage/    the spool and its crash table, mailboxes, serial, group commit, senderlog and receivelog
+    net/        Twisted transports: receiver and crowd (in), carrier and exchanges (out)
+    admission   who may write to whom; routes: where mail goes; both pure functions of the tables
+    intake      what becomes of a message between 354 and 250
+    verify      asks the next hop whether a recipient exists
+    dispatch    the queue; returns: notices and warnings
+    reload      reads the tables again when they change
+    daemon      what both daemons are made of; backend and gateway: the two commands
+
+Arrows point down; a test reads every import:
+
+    backend, gateway → daemon → everything below
+    dispatch, returns, intake → interfaces, mail        verify → interfaces, smtp.wording, mail
+    admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
+    net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail
+    tables, smtp → mail        mail, config → standard library        (Twisted never in mail, smtp, tables, config)
+
+Where to start reading: mail/entry.py, smtp/server.py, admission.py, storage/spool.py, daemon.py.
+"""
 
 __version__ = "0.1.0"

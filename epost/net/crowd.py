@@ -1,0 +1,137 @@
+"""
+Who is connected: the limits of connections, and who gives way.
+
+When all places are taken, the connection that has been idle longest before DATA is closed with 421 and the new one is
+let in; one that is handing over a message never is. A machine that the tables name may have any number of connections,
+but the limit in all holds for it too.
+
+RFC 5321 3.8 and 4.3.2 (421 may be said at any time).
+"""
+
+from collections import Counter, OrderedDict
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from epost.mail.reply import Reply
+from epost.smtp import wording
+
+
+class Member(Protocol):
+    """What the crowd asks of a connection."""
+
+    def leave(self, reply: Reply) -> None:
+        """End with a 421, now or when the message at hand has its answer."""
+
+    @property
+    def transport(self) -> "Cut":
+        """Its transport."""
+
+
+class Cut(Protocol):
+    """What can be cut."""
+
+    def abortConnection(self) -> None:
+        """At once."""
+
+
+class Crowd:
+    """
+    The connections of one daemon, over all of its ports.
+
+    @ivar host: our name, for the 421.
+    @ivar connections: places in all.
+    @ivar perAddress: places for one IP address.
+    """
+
+    def __init__(self, host: str, connections: int, perAddress: int) -> None:
+        self.host = host
+        self.connections = connections
+        self.perAddress = perAddress
+        self._idle: OrderedDict[Member, None] = OrderedDict()  # before DATA, the longest idle first
+        self._busy: set[Member] = set()  # with a message in hand, or about to leave: they do not give way
+        self._addresses: Counter[str] = Counter()
+        self._closed: Deferred[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._idle) + len(self._busy)
+
+    def arrived(self, member: Member, address: str, exempt: bool) -> Reply | None:
+        """
+        A new connection.
+
+        @param exempt: from the limit per address.
+        @return: why it must leave, or L{None}.
+        """
+        reply = self._refusal(address, exempt)
+        self._addresses[address] += 1
+        if reply is None:
+            self._idle[member] = None
+        else:
+            self._busy.add(member)
+        return reply
+
+    def _refusal(self, address: str, exempt: bool) -> Reply | None:
+        if self._closed is not None:
+            return wording.shuttingDown(self.host)
+        if not exempt and self._addresses[address] >= self.perAddress:
+            return wording.tooManyConnections(self.host)
+        if len(self) >= self.connections:
+            if not self._idle:
+                return wording.busy(self.host)
+            victim, _ = self._idle.popitem(last=False)
+            self._busy.add(victim)
+            victim.leave(wording.busy(self.host))
+        return None
+
+    def left(self, member: Member, address: str) -> None:
+        """A connection is gone."""
+        self._idle.pop(member, None)
+        self._busy.discard(member)
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
+        if self._closed is not None and not len(self) and not self._closed.called:
+            self._closed.callback(None)
+
+    def working(self, member: Member) -> None:
+        """It hands over a message."""
+        self._idle.pop(member, None)
+        self._busy.add(member)
+
+    def idle(self, member: Member) -> None:
+        """Its message is done: from now on it counts as idle."""
+        if member in self._busy:
+            self._busy.discard(member)
+            self._idle[member] = None
+
+    def heard(self, member: Member) -> None:
+        """It has said something, so others are idle for longer."""
+        if member in self._idle:
+            self._idle.move_to_end(member)
+
+    def disperse(self, clock: IReactorTime, patience: float) -> "Deferred[None]":
+        """
+        The daemon stops: say 421 to everybody, and cut who is still there after a while.
+
+        @param patience: seconds.
+        @return: fires when all are gone.
+        """
+        self._closed = Deferred()
+        if not len(self):
+            self._closed.callback(None)
+            return self._closed
+        for member in list(self._idle) + list(self._busy):
+            member.leave(wording.shuttingDown(self.host))
+        late = clock.callLater(patience, self._cut)
+        return self._closed.addCallback(_cancel, late)
+
+    def _cut(self) -> None:
+        for member in [*self._idle, *self._busy]:
+            member.transport.abortConnection()
+
+
+def _cancel(result: None, call: IDelayedCall) -> None:
+    if call.active():
+        call.cancel()
