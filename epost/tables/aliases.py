@@ -1,0 +1,190 @@
+"""
+Aliases: other names of accounts, groups, and whole domains that lead elsewhere (spec 5).
+
+    sales@test.jp TAB user1@test.jp       several lines of one alias make a group; the target may be outside
+    *@abc.co.jp TAB abc-*@abc.co.jp       the text of the * is carried into the target's
+
+An exact alias is asked before the accounts, a wildcard after them: it would swallow them. A longer wildcard beats a
+shorter. An alias that is its own target means "and here too", or just "it exists". One alias is used once on the way to
+an address, so that every way ends; those that lead round in a circle are a fault of the file.
+"""
+
+import graphlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from epost.mail.address import Address, AddressError, parseAddress
+from epost.mail.fault import Fault
+from epost.tables.lines import Line, lines
+from epost.tables.patterns import expression
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """
+    All lines of one alias.
+
+    @ivar pattern: the address that it stands for, its local part perhaps with C{*}.
+    @ivar targets: where it leads, in order; a C{*} of the local part stands for the text of the pattern's.
+    @ivar line: its first line.
+    """
+
+    pattern: Address
+    targets: tuple[Address, ...]
+    line: Line
+
+    @property
+    def wild(self) -> bool:
+        """Whether it stands for many addresses."""
+        return "*" in self.pattern.local
+
+
+class AliasTable:
+    """Aliases that were read. They never change."""
+
+    __slots__ = ("_exact", "_wild")
+
+    def __init__(self, aliases: Iterable[Alias] = ()) -> None:
+        known = list(aliases)
+        self._exact = {alias.pattern.key: alias for alias in known if not alias.wild}
+        self._wild: dict[str, list[tuple[re.Pattern[str], Alias]]] = {}
+        for alias in sorted((a for a in known if a.wild), key=lambda a: len(a.pattern.local), reverse=True):
+            glob = re.compile(expression(alias.pattern.local).pattern, re.DOTALL | re.IGNORECASE)
+            self._wild.setdefault(alias.pattern.domain, []).append((glob, alias))
+
+    def __iter__(self) -> Iterator[Alias]:
+        yield from self._exact.values()
+        for wild in self._wild.values():
+            yield from (alias for _, alias in wild)
+
+    def exact(self, address: Address) -> Alias | None:
+        """The alias of just this name."""
+        return self._exact.get(address.key)
+
+    def wild(self, address: Address) -> Alias | None:
+        """The longest wildcard that an address matches."""
+        return next((alias for glob, alias in self._wild.get(address.domain, ()) if glob.match(address.local)), None)
+
+    def find(self, address: Address, isAccount: Callable[[Address], bool]) -> Alias | None:
+        """The alias that decides: exact, else none for an account, else wildcard."""
+        found = self._exact.get(address.key)
+        if found is not None or not self._wild:
+            return found
+        return None if isAccount(address) else self.wild(address)
+
+    def expand(self, address: Address, isAccount: Callable[[Address], bool]) -> tuple[Address, ...]:
+        """
+        The addresses that one leads to.
+
+        @return: each once, in the order of the lines; C{address} itself where no alias stands for it.
+        """
+        found: dict[Address, None] = {}
+        seen = {address}
+        todo: list[tuple[Address, tuple[Alias, ...]]] = [(address, ())]
+        while todo:
+            here, used = todo.pop()
+            alias = self.find(here, isAccount)
+            if alias is None or alias in used:
+                found[here] = None
+                continue
+            further = []
+            for target in _filled(alias, here):
+                if target == here:
+                    found[target] = None
+                elif target not in seen:
+                    seen.add(target)
+                    further.append((target, (*used, alias)))
+            todo += reversed(further)
+        return tuple(found) or (address,)
+
+
+def _filled(alias: Alias, address: Address) -> Iterator[Address]:
+    """The targets of an alias for one address."""
+    if not alias.wild:
+        yield from alias.targets
+        return
+    match = re.match(expression(alias.pattern.local).pattern, address.local, re.DOTALL | re.IGNORECASE)
+    star = match[1] if match else ""
+    for target in alias.targets:
+        if "*" in target.local:
+            yield _spelled(target.local.replace("*", star), target.domain)
+        else:
+            yield target
+
+
+def _spelled(local: str, domain: str) -> Address:
+    """An address from an unquoted local part, which is quoted where it must be."""
+    try:
+        plain = parseAddress(f"{local}@{domain}").local == local
+    except AddressError:
+        plain = False  # a blank, two dots
+    if plain:
+        return Address(f"{local}@{domain}", local, domain)
+    quoted = re.sub(r'(["\\])', r"\\\1", local)
+    return Address(f'"{quoted}"@{domain}', local, domain)
+
+
+def readAliases(
+    file: str, data: bytes, local: Iterable[str], isAccount: Callable[[Address], bool], faults: list[Fault]
+) -> AliasTable:
+    """
+    Read a table of aliases.
+
+    @param file: its name as configured.
+    @param local: the local domains; an alias is in one of them.
+    @param isAccount: whether an address has a mailbox here.
+    @param faults: gets what is wrong, all of it, circles included.
+    """
+    domains = list(local)
+    grouped: dict[tuple[str, str], list[tuple[Address, Address, Line]]] = {}
+    for line in lines(file, data, faults):
+        pair = _pair(line, domains, faults)
+        if pair is not None:
+            grouped.setdefault(pair[0].key, []).append((*pair, line))
+    table = AliasTable(
+        Alias(group[0][0], tuple(dict.fromkeys(target for _, target, _ in group)), group[0][2])
+        for group in grouped.values()
+    )
+    faults += _circles(table, isAccount)
+    return table
+
+
+def _pair(line: Line, local: list[str], faults: list[Fault]) -> tuple[Address, Address] | None:
+    """Alias and target of one line; L{None} where it has a fault."""
+    columns = [column.strip() for column in line.text.split("\t") if column.strip()]
+    if len(columns) != 2:
+        faults.append(line.fault(f"{len(columns)} columns", "alias TAB address, both with a domain"))
+        return None
+    try:
+        alias, target = map(parseAddress, columns)
+    except AddressError as error:
+        faults.append(line.fault(str(error), "addresses with a domain; * stands in the local part alone"))
+        return None
+    if alias.domain not in local:
+        faults.append(line.fault(f"{alias.domain} is not local", f"one of [domains] local: {', '.join(local)}"))
+    elif alias.local.count("*") > 1:
+        faults.append(line.fault("more than one * in the alias", "one, whose text is carried into the target"))
+    elif target.local.count("*") > alias.local.count("*"):
+        faults.append(line.fault("a * in the target and none in the alias", "a * in both, or in the alias alone"))
+    else:
+        return alias, target
+    return None
+
+
+def _circles(table: AliasTable, isAccount: Callable[[Address], bool]) -> Iterator[Fault]:
+    """Aliases that lead back to themselves over others. An alias that leads to itself alone is none."""
+    onward = {
+        alias: {then for target in alias.targets if (then := table.find(target, isAccount)) and then is not alias}
+        for alias in table
+    }
+    while True:
+        try:
+            graphlib.TopologicalSorter(onward).prepare()
+            return
+        except graphlib.CycleError as error:
+            circle: list[Alias] = error.args[1][::-1]  # each leads to the one behind it
+        last = max(circle, key=lambda alias: alias.line.number)
+        names = " to ".join(str(alias.pattern) for alias in circle)
+        yield last.line.fault(f"a circle, {names}", "aliases that lead to an account or outside")
+        del onward[last]
