@@ -19,7 +19,7 @@ The core never waits; the shell never decides.
                 (trace, heading, notice) and when to try again (retry)
     smtp/       the protocol without I/O: server session and client transaction, and all that we say (wording)
     tables/     .dat text to immutable tables: effect (who may), hops (gateway.dat), accounts, aliases; directory holds them
-    config      TOML to frozen settings; every key is documented there
+    settings    every key, documented once; config reads them from TOML; forms: how values are written
     interfaces  the roles, as zope interfaces: the table of contents
     storage/    the spool and its crash table, mailboxes, serial, group commit, senderlog and receivelog
     net/        Twisted transports: receiver and crowd (in), carrier and exchanges (out)
@@ -33,10 +33,10 @@ The core never waits; the shell never decides.
 Arrows point down; a test reads every import:
 
     backend, gateway → daemon → everything below
-    dispatch, returns, intake → interfaces, mail        verify → interfaces, smtp.wording, mail
+    dispatch, returns → interfaces, mail        intake, verify → interfaces, smtp.wording, mail
     admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail
-    tables, smtp → mail        mail, config → standard library        (Twisted never in mail, smtp, tables, config)
+    tables, smtp → mail        mail → standard library; config, settings → mail        (Twisted never in mail, smtp, tables, config)
 
 Where to start reading: mail/entry.py, smtp/server.py, admission.py, storage/spool.py, daemon.py.
 """

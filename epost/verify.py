@@ -62,7 +62,7 @@ class Verifier:
         waiting.append(answer)
         if len(waiting) == 1:
             probe: Deferred[Reply] = self._places.run(self.carrier.probe, route, address)
-            probe.addCallbacks(self._heard, self._broken, (address, route), None, (address,))
+            probe.addCallbacks(self._heard, self._broken, callbackArgs=(address, route), errbackArgs=(address,))
         return answer
 
     def forget(self) -> None:

@@ -17,13 +17,15 @@ ROOT = Path(__file__).parents[1]
 
 _VALUES = {"mail"}
 _ROLES = {"interfaces", "mail"}
-_BELOW = {"config", "mail", "smtp", "tables", "interfaces", "storage", "net", "admission", "routes", "verify"}
+_BELOW = {"forms", "settings", "config", "mail", "smtp", "tables", "interfaces", "storage", "net", "admission", "routes", "verify"}
 _BELOW |= {"intake", "reload", "returns", "dispatch"}
 
 # The first part of a module's name below epost, and what it may import besides itself and the standard library.
 MAY: dict[str, set[str]] = {
     "mail": set(),
-    "config": set(),
+    "forms": _VALUES,
+    "settings": _VALUES | {"forms"},
+    "config": _VALUES | {"forms", "settings"},
     "smtp": _VALUES,
     "tables": _VALUES,
     "interfaces": _VALUES,
@@ -31,17 +33,17 @@ MAY: dict[str, set[str]] = {
     "net": _ROLES | {"smtp"},
     "admission": _ROLES | {"smtp.wording", "tables"},
     "routes": _ROLES | {"smtp.wording", "tables"},
-    "verify": _ROLES,
-    "intake": _ROLES,
+    "verify": _ROLES | {"smtp.wording"},
+    "intake": _ROLES | {"smtp.wording"},
     "returns": _ROLES,
     "dispatch": _ROLES | {"returns"},
-    "reload": {"config", "tables"},
+    "reload": {"config", "settings", "tables"},
     "daemon": _BELOW,
     "backend": _BELOW | {"daemon"},
     "gateway": _BELOW | {"daemon"},
 }
 
-PURE = {"mail", "smtp", "tables", "config"}
+PURE = {"mail", "smtp", "tables", "forms", "settings", "config"}
 OUTSIDE = {"twisted", "zope", "OpenSSL", "service_identity"}
 
 

@@ -1,0 +1,154 @@
+"""
+What becomes of a message between 354 and 250: aliases, trace fields, and the place where it is stored.
+
+A message that leads to one mailbox here and nowhere else is written straight into that Maildir and has no spool file;
+every other goes to the spool and from there to the dispatcher. Either way the 250 waits for the disk.
+
+House contract 1 and 5; spec 2 (names), 5 (aliases), 8 (Received, missing fields); RFC 5321 4.4 (trace).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from epost.interfaces import IDraft, IInbox, IIntake, IRouter, ISenderLog, ISerial, ISpool
+from epost.mail import trace
+from epost.mail.address import Address
+from epost.mail.decision import Client
+from epost.mail.entry import Entry
+from epost.mail.envelope import Envelope
+from epost.mail.heading import Heading
+from epost.mail.name import Name, numbered
+from epost.mail.reply import Refused
+from epost.mail.route import Local
+from epost.smtp import wording
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """
+    What the trace fields say of us.
+
+    @ivar host: our name.
+    @ivar version: ours, as in the banner.
+    @ivar received: how many Received fields a message may have.
+    """
+
+    host: str
+    version: str
+    received: int = 100
+
+
+@implementer(IIntake)
+class Intake:
+    """
+    Takes what the receiver accepted.
+
+    @ivar inbox: L{None} on a daemon without mailboxes.
+    @ivar accepted: called with the entry of every message that the spool has made durable.
+    @ivar ours: whether a sender is one of ours, so that missing fields are added (spec 8).
+    """
+
+    def __init__(
+        self,
+        marks: Marks,
+        serial: ISerial,
+        spool: ISpool,
+        inbox: IInbox | None,
+        router: IRouter,
+        senderLog: ISenderLog,
+        clock: IReactorTime,
+        accepted: Callable[[Entry], None],
+        ours: Callable[[Client, Address | None], bool],
+    ) -> None:
+        self.marks = marks
+        self.serial = serial
+        self.spool = spool
+        self.inbox = inbox
+        self.router = router
+        self.senderLog = senderLog
+        self.clock = clock
+        self.accepted = accepted
+        self.ours = ours
+
+    def name(self) -> Name:
+        """See L{IIntake}."""
+        return numbered(self.serial.next())
+
+    def open(self, name: Name, client: Client, envelope: Envelope) -> IDraft:
+        """See L{IIntake}."""
+        now = self.clock.seconds()
+        expanded = {a.key: a for path in envelope.recipients for a in self.router.expand(path)}
+        envelope = replace(envelope, recipients=tuple(expanded.values()))
+        ours = self.ours(client, envelope.sender)
+        heading = Heading(
+            self.marks.received, trace.missing(name, self.marks.host, envelope.sender, now) if ours else None
+        )
+        box = self._onlyBox(envelope)
+        if box is not None and self.inbox is not None:
+            front = trace.delivery(envelope.sender, envelope.recipients[0])
+            draft = _Draft(self.inbox.draft(box, name, front), heading, lambda size: self._delivered(name, box, now))
+        else:
+            draft = _Draft(
+                self.spool.draft(name, envelope, now),
+                heading,
+                lambda size: self.accepted(Entry(name, envelope, now, size)),
+            )
+        draft.begin(trace.received(client, self.marks.host, self.marks.version, name, envelope.utf8, now))
+        return draft
+
+    def _onlyBox(self, envelope: Envelope) -> Local | None:
+        """The mailbox that is the only destination of a message."""
+        boxes = {self.router.route(address) for address in envelope.recipients}
+        box = boxes.pop()
+        return box if not boxes and isinstance(box, Local) else None
+
+    def _delivered(self, name: Name, box: Local, queued: float) -> None:
+        """A delivery inside writes only the GetTryServer lines, with its own domain (spec 6)."""
+        self.senderLog.trying(name, box.domain, self.clock.seconds(), queued, 0)
+
+
+@implementer(IDraft)
+class _Draft:
+    """The content on its way into a store, with what we write in front of it."""
+
+    def __init__(self, store: IDraft, heading: Heading, done: Callable[[int], None]) -> None:
+        self._store = store
+        self._heading = heading
+        self._done = done
+        self._size = 0
+
+    def begin(self, field: bytes) -> None:
+        """Our own Received field, in front of all that the client wrote."""
+        self._put(field)
+
+    def write(self, part: bytes) -> None:
+        """See L{IDraft}."""
+        if self._heading.ended:
+            self._put(part)
+        else:
+            for piece in self._heading.feed(part):
+                self._put(piece)
+
+    def commit(self) -> "Deferred[None]":
+        """See L{IDraft}. Fails with 554 5.4.6 where the message has gone in circles."""
+        for piece in self._heading.finish():
+            self._put(piece)
+        if self._heading.tooMany:
+            self._store.discard()
+            return fail(Refused(wording.tooManyReceived()))
+        return self._store.commit().addCallback(self._stored)
+
+    def discard(self) -> None:
+        """See L{IDraft}."""
+        self._store.discard()
+
+    def _put(self, piece: bytes) -> None:
+        self._size += len(piece)
+        self._store.write(piece)
+
+    def _stored(self, result: None) -> None:
+        self._done(self._size)
