@@ -1,0 +1,217 @@
+"""
+A daemon's TOML file, read into L{epost.settings}.
+
+Every fault is found in one reading and told as C{file:line: what is wrong, expected what would be right}. tomllib knows
+no lines, so the line of each key is found by a scan of our own. Nothing is made and no other file is opened here.
+
+C{python -m epost.config} prints the reference of all settings (docs/settings.md).
+"""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from epost.mail.fault import Fault
+from epost.settings import SECTIONS, Settings
+
+KINDS = ("backend", "gateway")
+
+_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?\Z")
+_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)\Z", re.DOTALL)
+_BELONGS = {  # what a daemon of the other kind would say, and what to do instead
+    "mailboxes": "no such section: the gateway has no mailboxes, it passes mail on by [tables] gateway",
+    "server.postmaster": "no such key: the back-end names the account in [domains] postmaster",
+    "domains.postmaster": "no such key: the gateway names the address in [server] postmaster",
+}
+
+
+class ConfigError(Exception):
+    """
+    A configuration that cannot be used.
+
+    @ivar faults: all that is wrong with it.
+    """
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = sorted(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+def readSettings(file: str, kind: str, faults: list[Fault]) -> Settings | None:
+    """
+    Read a configuration.
+
+    @param file: its path.
+    @param kind: C{backend} or C{gateway}.
+    @param faults: gets what is wrong, all of it.
+    @return: L{None} where anything is.
+    """
+    try:
+        data = Path(file).read_bytes()
+    except OSError as error:
+        faults.append(Fault(file, 1, f"cannot be read: {error.strerror}", f"a configuration of epost-{kind}"))
+        return None
+    return parseSettings(file, data, kind, faults)
+
+
+def parseSettings(file: str, data: bytes, kind: str, faults: list[Fault]) -> Settings | None:
+    """The same from octets."""
+    try:
+        text = data.decode("utf-8-sig")  # Notepad's BOM
+        tree = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        faults.append(Fault(file, data.count(b"\n", 0, error.start) + 1, "is not UTF-8", "TOML in UTF-8"))
+        return None
+    except tomllib.TOMLDecodeError as error:
+        found = _PLACE.match(str(error))
+        why, line = (found[1], found[2]) if found else (str(error), "1")
+        faults.append(Fault(file, int(line) if line else text.rstrip().count("\n") + 1, why, "TOML"))
+        return None
+    return _Reading(file, kind, MappingProxyType(keyLines(text)), faults).settings(tree)
+
+
+def keyLines(text: str) -> dict[str, int]:
+    """The line of every C{section} and C{section.key} of a TOML text, the first where one stands more than once."""
+    found: dict[str, int] = {}
+    section = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if header := _HEADER.match(line):
+            section = _plain(header[1])
+            found.setdefault(section, number)
+        elif key := _KEY.match(line):
+            name = ".".join(filter(None, (section, _plain(key[1]))))
+            found.setdefault(name, number)
+            found.setdefault(name.partition(".")[0], number)
+    return found
+
+
+def _plain(name: str) -> str:
+    """A dotted key without quotes and blanks."""
+    return ".".join(part.strip().strip("\"'") for part in name.split("."))
+
+
+class _Reading:
+    """One reading of one file."""
+
+    def __init__(self, file: str, kind: str, lines: MappingProxyType[str, int], faults: list[Fault]) -> None:
+        self.file = file
+        self.kind = kind
+        self.lines = lines
+        self.faults = faults
+
+    def fault(self, name: str, why: str, expected: str) -> None:
+        """A fault at a C{section} or C{section.key}; of one that is missing, at its section."""
+        line = self.lines.get(name) or self.lines.get(name.partition(".")[0]) or 1
+        self.faults.append(Fault(self.file, line, why, expected))
+
+    def settings(self, tree: dict[str, Any]) -> Settings | None:
+        """The whole file; L{None} where anything is wrong."""
+        before = len(self.faults)
+        known = [name for name in SECTIONS if (self.kind, name) != ("gateway", "mailboxes")]
+        for name in tree:
+            if name not in known:
+                self._unknown(name, f"section [{name}]" if isinstance(tree[name], dict) else f"key {name}", known)
+        sections = {name: self.section(name, cls, tree.get(name, {})) for name, cls in SECTIONS.items()}
+        if self.kind == "gateway":
+            sections["mailboxes"] = None
+        if len(self.faults) > before:
+            return None
+        settings = Settings(self.kind, self.file, self.lines, **sections)
+        self._together(settings)
+        return settings if len(self.faults) == before else None
+
+    def section(self, name: str, cls: type, table: Any) -> Any:
+        """One section; L{None} where anything in it is wrong."""
+        if self.kind == "gateway" and name == "mailboxes":
+            return None
+        if not isinstance(table, dict):
+            self.fault(name, f"{name} is no section", f"[{name}]")
+            return None
+        keys = {f.name: f for f in fields(cls) if f.metadata["only"] in ("", self.kind)}
+        before = len(self.faults)
+        for key in table:
+            if key not in keys:
+                self._unknown(f"{name}.{key}", f"key {key} in [{name}]", keys)
+        missing = [key for key, f in keys.items() if self._mustStand(name, f) and key not in table]
+        for key in missing:
+            form, example = keys[key].metadata["form"], keys[key].metadata["example"]
+            self.fault(name, f"[{name}] {key} is missing", f"{form.expected}: {key} = {written(example)}")
+        values = {key: self._value(name, keys[key], table[key]) for key in table if key in keys}
+        return cls(**values) if len(self.faults) == before else None
+
+    def _mustStand(self, section: str, key: "Field[Any]") -> bool:
+        """Whether a key has no default."""
+        return key.default is MISSING or (self.kind, section, key.name) == ("backend", "domains", "local")
+
+    def _value(self, section: str, key: "Field[Any]", raw: Any) -> Any:
+        """One value; L{None} where it is wrong."""
+        form = key.metadata["form"]
+        name = f"{section}.{key.name}"
+        try:
+            return form.read(raw)
+        except ValueError as error:
+            self.fault(name, f"[{section}] {key.name} = {written(raw)} {error}".rstrip(), form.expected)
+            return None
+
+    def _unknown(self, name: str, what: str, known: Iterable[str]) -> None:
+        """A section or a key that is none, and the nearest one that is."""
+        if name in _BELONGS:
+            why, _, expected = _BELONGS[name].partition(": ")
+            self.fault(name, f"{what}: {why}", expected)
+            return
+        near = difflib.get_close_matches(name.rpartition(".")[2], list(known), 1, 0.0)
+        self.fault(name, f"unknown {what}", f"{near[0]} perhaps, or one of {', '.join(known)}")
+
+    def _together(self, settings: Settings) -> None:
+        """What is wrong only in view of another setting."""
+        local = settings.domains.local
+        if self.kind == "backend" and not local:
+            self.fault("domains.local", "[domains] local is empty", "at least one domain")
+        if settings.mailboxes and len(local) > 1 and "%DOMAIN%" not in settings.mailboxes.place:
+            why = f"[mailboxes] place is the same for {local[0]} and {local[1]}"
+            self.fault("mailboxes.place", why, "a place with %DOMAIN%, such as 'inbox\\%DOMAIN%\\%USERNAME%'")
+        if settings.relay.gateway in settings.listening:
+            self.fault(
+                "relay.gateway", f"[relay] gateway {settings.relay.gateway} is this server itself", "another host"
+            )
+
+
+def written(value: Any) -> str:
+    """A value as TOML writes it, cut where it is long."""
+    if isinstance(value, str) and "\\" in value and "'" not in value:
+        return f"'{value}'"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(k)} = {written(v)}" for k, v in value.items()) + " }" if value else "{}"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 100 else text[:100] + "…"
+
+
+def reference() -> Iterator[str]:
+    """The lines of docs/settings.md."""
+    yield "# Settings"
+    yield ""
+    yield "Every key of backend.toml and gateway.toml. Paths are relative to the file; a key that is left out has its"
+    yield "default. This page is made from the source: `python -m epost.config > docs/settings.md`."
+    for name, cls in SECTIONS.items():
+        yield from ("", f"## [{name}]", "", " ".join((cls.__doc__ or "").split()), "")
+        yield from ("| key | form | default | meaning |", "|---|---|---|---|")
+        for f in fields(cls):
+            notes = f.metadata
+            default = "must stand" if notes["default"] is MISSING else "none"
+            if notes["default"] not in (MISSING, None):
+                default = f"`{written(notes['default'])}`"
+            doc = notes["doc"] + {"": "", "backend": " Back-end only.", "gateway": " Gateway only."}[notes["only"]]
+            if notes["example"] is not None:
+                doc += f" Example: `{written(notes['example'])}`"
+            yield f"| `{f.name}` | {notes['form'].expected} | {default} | {doc} |"
+
+
+if __name__ == "__main__":
+    print("\n".join(reference()))

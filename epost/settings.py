@@ -1,0 +1,299 @@
+"""
+Every setting of both daemons: its name, its form, its default and what it means, once, here.
+
+A section of the TOML file is a class, a key is a field. What is read is what stands in the field: seconds, octets,
+addresses. The reference page in docs/ is made from this file, and so are the words of an error.
+"""
+
+# ruff: noqa: RUF009  (key makes a field, as dataclasses.field does)
+
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Any
+
+from epost import forms
+from epost.forms import Form
+from epost.mail.address import Address
+from epost.mail.route import Hop
+
+
+def key(form: Form, default: object, doc: str, only: str = "", example: object = None) -> Any:
+    """
+    A setting.
+
+    @param form: how it is written.
+    @param default: as it would be written; L{MISSING}: it must be there; L{None}: nothing.
+    @param doc: one or two sentences; seconds and octets are told by the form.
+    @param only: the kind of daemon that knows it; empty: both.
+    @param example: as it would be written.
+    """
+    notes = MappingProxyType({"form": form, "default": default, "doc": doc, "only": only, "example": example})
+    if default is MISSING:
+        return field(metadata=notes)
+    return field(default=None if default is None else form.read(default), metadata=notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The daemon itself."""
+
+    name: str = key(forms.DOMAIN, MISSING, "Its name in the banner, in HELO and in Received.", example="test.jp")
+    folder: str = key(
+        forms.TEXT,
+        MISSING,
+        "The work folder, where incoming, holding, dead, senderlog and receivelog are made. One daemon has one folder.",
+        example="../var/backend",
+    )
+    listen: tuple[str, ...] = key(
+        forms.ENDPOINTS,
+        MISSING,
+        "Where clients connect: endpoints as Twisted writes them.",
+        example=["tcp:2525:interface=127.0.0.1"],
+    )
+    postmaster: Address | None = key(
+        forms.ADDRESS,
+        None,
+        "Who gets mail for postmaster without a domain and at the server's own name.",
+        "gateway",
+        "bucho@test.jp",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Domains:
+    """運用ドメイン: the domains whose addresses are known here. The gateway needs none."""
+
+    local: tuple[str, ...] = key(forms.DOMAINS, [], "The domains. The back-end needs one.", example=["test.jp"])
+    accounts: str | None = key(forms.TEXT, None, "The table of accounts.", example="accounts.dat")
+    aliases: str | None = key(forms.TEXT, None, "The table of aliases.", example="aliases.dat")
+    postmaster: Address | None = key(
+        forms.ADDRESS,
+        None,
+        "The account that gets mail for postmaster, with and without domain (RFC 5321 4.5.1).",
+        "backend",
+        "bucho@test.jp",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mailboxes:
+    """Where the mailboxes are: the back-end alone has some."""
+
+    place: str = key(
+        forms.PLACE,
+        MISSING,
+        "The folder of a mailbox, below the work folder. %USERNAME% stands for the account, %DOMAIN% for its domain; "
+        "both \\ and / separate.",
+        example="inbox\\%USERNAME%",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Mail that goes on to other hosts."""
+
+    gateway: Hop | None = key(
+        forms.HOP,
+        None,
+        "SMTPゲートウェイ: the host that takes all mail for domains that are neither local nor in the table gateway. "
+        "Without it the DNS is asked (MX).",
+        example="192.168.0.103:25",
+    )
+    hello: str = key(forms.choice("EHLO", "HELO"), "EHLO", "How we greet. HELO does as E-Post's log shows.")
+    networks: tuple[Any, ...] = key(
+        forms.NETWORKS,
+        ["127.0.0.0/8", "::1"],
+        "Whose clients may write as an account of ours without AUTH. A reverse path alone can be written by anybody: "
+        '["*"], as E-Post has it, makes an open relay of the server.',
+        example=["127.0.0.0/8", "::1", "192.168.0.0/24"],
+    )
+    name_servers: tuple[Hop, ...] = key(
+        forms.NAME_SERVERS,
+        [],
+        "The name servers to ask, port 53 if missing. Empty: those of the system.",
+        example=["127.0.0.1:53"],
+    )
+    verify: bool = key(
+        forms.FLAG,
+        True,
+        "Whether recipients in domains of the table gateway are checked by asking the next hop. No answer means yes.",
+    )
+    verify_known: float = key(forms.DURATION, "2h", "How long a recipient that was found is not asked about again.")
+    verify_unknown: float = key(forms.DURATION, "10m", "How long one that was refused is not asked about again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Tables of rules, read again when they change."""
+
+    effect: str | None = key(
+        forms.TEXT, None, "The table of who may send mail through this server.", example="effect.dat"
+    )
+    gateway: str | None = key(
+        forms.TEXT, None, "The table of domains and the hosts that take their mail.", example="gateway.dat"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one message, mailbox or client may take."""
+
+    message_octets: int = key(forms.count(1024), 26214400, "The size of a received message, in octets.")
+    mailbox_octets: int = key(
+        forms.count(), 0, "The size of a mailbox that has no limit in accounts.dat, in octets. 0: none."
+    )
+    recipients: int = key(forms.count(1), 100, "Recipients of one message (RFC 5321 4.5.3.1.8 wants 100 or more).")
+    connections: int = key(forms.count(1), 12000, "Connections at one time.")
+    connections_per_address: int = key(
+        forms.count(1),
+        200,
+        "Connections at one time from one IP address. Machines of the table gateway and of true lines are exempt.",
+    )
+    errors: int = key(forms.count(1), 20, "Wrong commands after which a connection is closed.")
+    received: int = key(forms.count(1), 100, "Received fields above which a message is refused as going in circles.")
+    bare_line_ends: str = key(
+        forms.choice("refuse", "repair"), "refuse", "What happens to content with a CR or LF that is no CRLF."
+    )
+    long_lines: str = key(
+        forms.choice("accept", "refuse"), "accept", "What happens to content with lines above 998 octets."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Patience with the other side of a connection (RFC 5321 4.5.3.2)."""
+
+    command: float = key(forms.DURATION, "5m", "As a server, for the next command (4.5.3.2.7).")
+    block: float = key(forms.DURATION, "3m", "For the next piece of content to come or to be taken (4.5.3.2.5).")
+    connect: float = key(forms.DURATION, "30s", "For a connection to one address.")
+    greeting: float = key(forms.DURATION, "5m", "For the greeting, and the reply to EHLO or HELO (4.5.3.2.1).")
+    mail: float = key(forms.DURATION, "5m", "For the reply to MAIL (4.5.3.2.2).")
+    recipient: float = key(forms.DURATION, "5m", "For the reply to RCPT (4.5.3.2.3).")
+    start: float = key(forms.DURATION, "2m", "For the reply to DATA (4.5.3.2.4).")
+    data: float = key(forms.DURATION, "10m", "For the reply to the end of data (4.5.3.2.6).")
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The dispatcher."""
+
+    concurrency: int = key(forms.count(1), 200, "Transactions at one time.")
+    per_destination: int = key(forms.count(1), 20, "Transactions at one time with one destination.")
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When an attempt that failed is made again. Waits count from when the attempt before was due."""
+
+    refused: tuple[float, ...] = key(
+        forms.DURATIONS,
+        ["120s"],
+        "Waits after a 5xx of a host that a table or [relay] gateway names. Empty: a 5xx is final at once.",
+    )
+    deferred: tuple[float, ...] = key(
+        forms.WAITS,
+        ["2m", "4m", "6m", "18m", "30m", "1h"],
+        "Waits after a 4xx or no answer. The last one repeats until the message expires.",
+    )
+    expire: float = key(forms.DURATION, "5d", "How long after it was accepted a message is given up.")
+    warn: float = key(forms.DURATION_OR_NONE, "4h", "After how long the sender is told of the delay. 0: never.")
+    domains: tuple[tuple[str, float], ...] = key(
+        forms.BY_DOMAIN, {}, "expire for single domains of recipients.", example={"example.jp": "1d"}
+    )
+
+    def expiry(self, domain: str) -> float:
+        """Seconds after which mail for a domain is given up."""
+        return dict(self.domains).get(domain, self.expire)
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """How what was accepted is made durable."""
+
+    sync: str = key(
+        forms.choice("auto", "fsync", "syncfs"),
+        "auto",
+        "fsync: each file and folder. syncfs: one call for a group of messages. auto: the latter where it is safe.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What senders are told of failed mail."""
+
+    message_id: str = key(
+        forms.choice("number", "name"),
+        "number",
+        "number: the first notice about a message bears its number alone, as E-Post's does. name: the whole name.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    The whole file.
+
+    @ivar kind: C{backend} or C{gateway}.
+    @ivar file: its name as it was given.
+    @ivar lines: the line of each C{section.key} and C{section} that stands in it.
+    @ivar mailboxes: L{None} on a gateway.
+    """
+
+    kind: str
+    file: str
+    lines: MappingProxyType[str, int] = field(repr=False)
+    server: Server
+    domains: Domains
+    mailboxes: Mailboxes | None
+    relay: Relay
+    tables: Tables
+    limits: Limits
+    timeouts: Timeouts
+    queue: Queue
+    retry: Retry
+    spool: Spool
+    notice: Notice
+
+    @property
+    def postmaster(self) -> Address | None:
+        """Who gets mail for postmaster, from whichever section."""
+        return self.domains.postmaster if self.kind == "backend" else self.server.postmaster
+
+    @property
+    def folder(self) -> Path:
+        """The work folder."""
+        return self.path(self.server.folder)
+
+    @property
+    def place(self) -> PurePosixPath | None:
+        """The folder of a mailbox relative to the work folder, with its placeholders; L{None} on a gateway."""
+        return PurePosixPath(self.mailboxes.place) if self.mailboxes else None
+
+    @property
+    def listening(self) -> frozenset[Hop]:
+        """The addresses and ports that are surely ours: those of endpoints that name an address."""
+        return frozenset(filter(None, map(forms.listening, self.server.listen)))
+
+    def path(self, name: str) -> Path:
+        """A path that stands in the file, which is relative to the file."""
+        return Path(self.file).parent / name
+
+    def line(self, section: str, key: str) -> int:
+        """Where a key stands, or should stand."""
+        return self.lines.get(f"{section}.{key}") or self.lines.get(section) or 1
+
+
+SECTIONS: dict[str, type] = {
+    "server": Server,
+    "domains": Domains,
+    "mailboxes": Mailboxes,
+    "relay": Relay,
+    "tables": Tables,
+    "limits": Limits,
+    "timeouts": Timeouts,
+    "queue": Queue,
+    "retry": Retry,
+    "spool": Spool,
+    "notice": Notice,
+}
