@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 
 _VALUES = {"mail"}
 _ROLES = {"interfaces", "mail"}
-_BELOW = {"forms", "settings", "config", "mail", "smtp", "tables", "interfaces", "storage", "net", "admission", "routes", "verify"}
+_READING = {"mail", "forms", "settings", "config", "tables"}
+_BELOW = _ROLES | _READING | {"smtp", "storage", "net", "admission", "routes", "verify"}
 _BELOW |= {"intake", "reload", "returns", "dispatch"}
 
 # The first part of a module's name below epost, and what it may import besides itself and the standard library.
@@ -37,7 +38,7 @@ MAY: dict[str, set[str]] = {
     "intake": _ROLES | {"smtp.wording"},
     "returns": _ROLES,
     "dispatch": _ROLES | {"returns"},
-    "reload": {"config", "settings", "tables"},
+    "reload": _READING,
     "daemon": _BELOW,
     "backend": _BELOW | {"daemon"},
     "gateway": _BELOW | {"daemon"},

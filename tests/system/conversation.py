@@ -44,7 +44,7 @@ class Conversation:
 
     def reply(self) -> str:
         """The next reply, its lines joined by LF. @raise ConnectionError: the server hung up."""
-        lines = []
+        lines: list[str] = []
         while True:
             line = self._file.readline()
             if not line.endswith(b"\r\n"):
