@@ -1,0 +1,298 @@
+"""
+Group commit: many messages share one sync, off the reactor's thread (house 5).
+
+A L{IWork} is done in phases. In one tick the committing thread does the next phase of every work that waits, then syncs
+all that they touched, and tells the reactor once. Works with phases left go into the next tick, beside the first phases
+of what came meanwhile: in a Maildir the sync of one group's content is the sync of the group before's names.
+
+After a sync that failed every work of the tick ends with 451 and is undone. Nothing of it is synced again as proof: a
+second fsync may report success for what was lost. What comes later writes new files.
+
+How a tick syncs: C{fsync} starts the writing of all files, then syncs each, then each folder once. C{syncfs} makes one
+call per file system. C{auto} takes syncfs where it can be believed and where more than L{FEW} calls would be needed.
+"""
+
+import errno
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import Interface, implementer
+
+from epost.mail.reply import Refused, Reply
+from epost.storage.disk import IDisk
+
+FULL = Reply(452, ("Insufficient system storage.",), "4.3.1")
+FAILED = Reply(451, ("Local error in processing.",), "4.3.0")
+
+FEW = 2  # one message alone: a file and its folder. syncfs would also wait for what others wrote on the file system
+GROUP = 500  # works in one tick; each holds a descriptor open
+
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+def syncFolder(disk: IDisk, path: str) -> None:
+    """Sync the names of a folder. @raise OSError: it did not work."""
+    descriptor = disk.openFolder(path)
+    try:
+        disk.fsync(descriptor)
+    finally:
+        disk.close(descriptor)
+
+
+def makeFolder(disk: IDisk, path: str) -> None:
+    """Make a folder and what is missing above it, each synced in its parent (house 5.8). @raise OSError: no."""
+    parent = path.rstrip("/").rpartition("/")[0] or "/"
+    try:
+        made = disk.mkdir(path)
+    except FileNotFoundError:
+        makeFolder(disk, parent)
+        made = disk.mkdir(path)
+    try:
+        syncFolder(disk, parent)
+    except PermissionError:  # not ours to read; what stood there before us is not ours to prove
+        if made:
+            raise
+
+
+def refusal(error: OSError) -> Refused:
+    """What a client is told about a fault of the disk."""
+    return Refused(FULL if error.errno in _NO_ROOM else FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """
+    A file system.
+
+    @ivar number: its st_dev.
+    @ivar descriptor: for syncfs, opened before the first write of ours and kept, as faults are reported relative to
+        it; L{None} where each file is synced.
+    """
+
+    number: int
+    descriptor: int | None
+
+
+class Touched:
+    """What one tick has written: files with their descriptors, which the tick closes, and folders."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[int, Volume]] = []
+        self.folders: dict[str, Volume] = {}
+
+    def file(self, descriptor: int, volume: Volume) -> None:
+        """A file has content that must be synced."""
+        self.files.append((descriptor, volume))
+
+    def folder(self, path: str, volume: Volume) -> None:
+        """A folder has names that must be synced."""
+        self.folders[path] = volume
+
+
+class IWork(Interface):
+    """Something that is to be made durable. The first two methods run in the committing thread."""
+
+    def step(touched: Touched) -> bool:
+        """
+        Do the next phase; it is called only when what the phase before touched is synced.
+
+        @return: whether all is done when what this phase touched is synced.
+        @raise OSError, Refused: this work alone fails.
+        """
+
+    def undo() -> None:
+        """It failed: take back what was written. May be called in either thread. @raise OSError: it could not."""
+
+    def settled(durable: bool) -> None:
+        """It has ended; called in the reactor's thread, before anybody is told."""
+
+
+@implementer(IWork)
+class Nothing:
+    """A work that only waits for a tick."""
+
+    def step(self, touched: Touched) -> bool:
+        """One tick is enough."""
+        return True
+
+    def undo(self) -> None:
+        """Nothing was done."""
+
+    def settled(self, durable: bool) -> None:
+        """Nobody minds."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A work in the queue. @ivar fired: who waits for it. @ivar ended: whether it has. @ivar refused: why it failed."""
+
+    work: IWork
+    fired: "Deferred[None]"
+    ended: bool = False
+    refused: Refused | None = None
+
+
+class Commits:
+    """
+    The committing thread and what waits for it.
+
+    @param mode: C{"auto"}, C{"fsync"} or C{"syncfs"}.
+    @param callInThread: runs a function in a thread; at most one runs at a time, so any pool will do.
+    @param callFromThread: runs a function in the reactor's thread.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        disk: IDisk,
+        mode: str,
+        callInThread: Callable[..., object],
+        callFromThread: Callable[..., object],
+    ) -> None:
+        self._disk = disk
+        self._mode = mode
+        self._callInThread = callInThread
+        self._callFromThread = callFromThread
+        self._volumes: dict[int, Volume] = {}
+        self._queue: list[_Waiting] = []
+        self._alongside: dict[str, tuple[str, Volume]] = {}
+        self._running = False
+
+    def volume(self, folder: str) -> Volume:
+        """The file system of a folder; to be asked for before the first write there. @raise OSError: no such folder."""
+        number = self._disk.status(folder).volume
+        found = self._volumes.get(number)
+        if found is None:
+            believed = self._mode != "fsync" and self._disk.reports(folder)
+            if self._mode == "syncfs" and not believed:
+                self._log.warn("{folder}: syncfs cannot be believed here, each file is synced instead", folder=folder)
+            found = Volume(number, self._disk.openFolder(folder) if believed else None)
+            self._volumes[number] = found
+        return found
+
+    def commit(self, work: IWork) -> "Deferred[None]":
+        """Do all phases of a work. @return: fires when it is durable; fails with L{Refused}, and it is undone."""
+        fired: Deferred[None] = Deferred()
+        self._queue.append(_Waiting(work, fired))
+        self._start()
+        return fired
+
+    def alongside(self, path: str, folder: str, volume: Volume) -> None:
+        """Sync a file and its folder in the next tick that somebody waits for; nobody waits for this."""
+        self._alongside[path] = (folder, volume)
+
+    def close(self) -> "Deferred[None]":
+        """Make durable what waits, and let go of the file systems. Fires when that is done."""
+
+        def closed(result: object) -> None:
+            for volume in self._volumes.values():
+                if volume.descriptor is not None:
+                    self._disk.close(volume.descriptor)
+            self._volumes.clear()
+
+        return self.commit(Nothing()).addErrback(self._told).addCallback(closed)
+
+    def _told(self, failure: object) -> None:
+        """The fault of the last tick stands in the log already."""
+
+    def _start(self) -> None:
+        """Begin a tick, unless one runs."""
+        if self._running or not self._queue:
+            return
+        self._running = True
+        group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
+        alongside, self._alongside = self._alongside, {}
+        self._callInThread(self._tick, group, alongside)
+
+    def _tick(self, group: list[_Waiting], alongside: dict[str, tuple[str, Volume]]) -> None:
+        """One tick, in the committing thread."""
+        touched = Touched()
+        faults: list[Exception] = []
+        for waiting in group:
+            try:
+                waiting.ended = waiting.work.step(touched)
+            except Refused as refused:
+                waiting.refused = refused
+            except Exception as error:  # a bug in one work must not end the others unanswered
+                faults.append(error)
+                waiting.refused = refusal(error) if isinstance(error, OSError) else Refused(FAILED)
+        faults += self._open(touched, alongside)
+        try:
+            self.sync(touched)
+        except OSError as error:
+            faults.append(error)
+            for waiting in group:
+                waiting.refused = waiting.refused or refusal(error)
+        faults += self._undo(waiting for waiting in group if waiting.refused)
+        self._callFromThread(self._ticked, group, faults)
+
+    def _open(self, touched: Touched, alongside: dict[str, tuple[str, Volume]]) -> list[Exception]:
+        """Take in the files that nobody waits for; so a fault here fails nobody."""
+        faults: list[Exception] = []
+        for path, (folder, volume) in alongside.items():
+            try:
+                touched.file(self._disk.open(path), volume)
+                touched.folder(folder, volume)
+            except FileNotFoundError:  # renamed or removed since
+                continue
+            except OSError as error:
+                faults.append(error)
+        return faults
+
+    def sync(self, touched: Touched) -> None:
+        """
+        Return when all that was touched is on stable storage; close the files.
+
+        @raise OSError: some of it is not, and nobody can say which.
+        """
+        disk = self._disk
+        try:
+            single = []
+            for volume in {volume for _, volume in touched.files} | set(touched.folders.values()):
+                files = [descriptor for descriptor, its in touched.files if its is volume]
+                folders = [path for path, its in touched.folders.items() if its is volume]
+                few = self._mode == "auto" and len(files) + len(folders) <= FEW
+                if volume.descriptor is None or few:
+                    single.append((files, folders))
+                else:
+                    disk.syncfs(volume.descriptor)
+            for files, _ in single:
+                if len(files) > 1:
+                    for descriptor in files:
+                        disk.begin(descriptor)
+            for files, folders in single:
+                for descriptor in files:
+                    disk.fsync(descriptor)
+                for path in folders:
+                    syncFolder(disk, path)
+        finally:
+            for descriptor, _ in touched.files:
+                disk.close(descriptor)
+
+    def _undo(self, failed: Iterable[_Waiting]) -> list[Exception]:
+        """Take back what failed."""
+        faults: list[Exception] = []
+        for waiting in failed:
+            try:
+                waiting.work.undo()
+            except OSError as error:
+                faults.append(error)
+        return faults
+
+    def _ticked(self, group: list[_Waiting], faults: list[Exception]) -> None:
+        """A tick has ended: the thread goes on, then whoever waited is told."""
+        self._running = False
+        ended = [waiting for waiting in group if waiting.ended or waiting.refused]
+        self._queue[:0] = [waiting for waiting in group if not waiting.ended and not waiting.refused]
+        self._start()  # from here on the thread may change what is not in C{ended}
+        if faults:
+            self._log.error("storage: {first!r}, {count} faults in a group", first=faults[0], count=len(faults))
+        for waiting in ended:
+            waiting.work.settled(waiting.refused is None)
+            if waiting.refused:
+                waiting.fired.errback(waiting.refused)
+            else:
+                waiting.fired.callback(None)

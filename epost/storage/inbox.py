@@ -1,0 +1,265 @@
+"""
+The mailboxes: a Maildir for each user, C{tmp}, C{new}, C{cur}, lines ended by LF (spec 2).
+
+The content is written to C{tmp} and synced; only then it gets its name in C{new}, and the names of C{new} are synced;
+only then it is delivered (house 5.6). With one sync a power cut could leave an empty file under its last name.
+
+A message may have been delivered before a crash that forgot it. So before a message of an earlier process is delivered,
+its stem is looked for in C{new} and C{cur}. What stands there is synced before it counts: the process before may have
+died between giving the name and syncing it, and the queue's copy is about to go.
+
+Folders that were made are synced in their parents before the first message in them is acknowledged (house 5.8).
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred, fail
+from zope.interface import implementer
+
+from epost.interfaces import IContent, IInbox
+from epost.mail.name import Name
+from epost.mail.reply import Refused
+from epost.mail.route import Local
+from epost.storage.disk import IDisk
+from epost.storage.draft import Draft
+from epost.storage.durable import Commits, Touched, Volume, refusal
+from epost.storage.places import FOLDERS, SUFFIX, Places, origin
+
+FRESH = 60.0  # seconds that a mailbox's size is believed without a look at its folders
+
+
+class Box:
+    """
+    One mailbox, as far as this process knows it.
+
+    @ivar path: its folder.
+    @ivar folders: those on the way to it and itself, the outermost first.
+    @ivar proved: whether its folders are known to be on stable storage.
+    """
+
+    def __init__(self, disk: IDisk, commits: Commits, base: str, folders: list[str]) -> None:
+        self.path = folders[-1]
+        self.proved = False
+        self._chain = [base, *folders]
+        self._disk = disk
+        self._commits = commits
+        self._volume: Volume | None = None
+        self._stems: frozenset[str] | None = None
+
+    def prepare(self) -> Volume:
+        """Make what is missing. @return: where it lies."""
+        if self._volume is None:
+            for path in self._chain[1:]:
+                self._disk.mkdir(path)
+            for folder in FOLDERS:
+                self._disk.mkdir(f"{self.path}/{folder}")
+            self._volume = self._commits.volume(f"{self.path}/new")
+        return self._volume
+
+    def create(self, name: str) -> int:
+        """A new file in C{tmp}; the mailbox is made anew where somebody removed it."""
+        self.prepare()
+        try:
+            return self._disk.create(f"{self.path}/tmp/{name}")
+        except FileNotFoundError:
+            self._volume, self.proved, self._stems = None, False, None
+            self.prepare()
+            return self._disk.create(f"{self.path}/tmp/{name}")
+
+    def chain(self, touched: Touched) -> None:
+        """The folders that hold the names of folders that we may have made; those made by an earlier process too."""
+        if not self.proved:
+            for path in self._chain:
+                touched.folder(path, self._commits.volume(path))
+
+    def names(self, touched: Touched) -> None:
+        """The names of C{new} and C{cur} must be synced, whoever gave them."""
+        self.chain(touched)
+        for folder in ("new", "cur"):
+            touched.folder(f"{self.path}/{folder}", self.prepare())
+
+    def holds(self, stem: str) -> bool:
+        """Whether a message of an earlier process was here when this one first looked."""
+        if self._stems is None:
+            found = set()
+            for folder in ("new", "cur"):
+                with suppress(FileNotFoundError):
+                    found |= {name.stem for name in map(origin, self._disk.names(f"{self.path}/{folder}")) if name}
+            self._stems = frozenset(found)
+        return stem in self._stems
+
+
+class MailDraft(Draft):
+    """A message on its way into a mailbox: content, sync, name, sync."""
+
+    def __init__(self, inbox: "Inbox", disk: IDisk, commits: Commits, box: Box, name: str, heading: bytes) -> None:
+        super().__init__(disk, commits, f"{box.path}/tmp/{name}")
+        self._inbox = inbox
+        self._box = box
+        self._name = name
+        self._heading = heading.replace(b"\r\n", b"\n")
+        self._written = False
+        self._tail = b""
+        self._size = len(self._heading)
+
+    def taken(self, part: bytes) -> bytes:
+        """With LF. A CR at the end of a part waits for what follows."""
+        part = self._tail + part
+        self._tail = part[-1:] if part.endswith(b"\r") else b""
+        part = part[: len(part) - len(self._tail)].replace(b"\r\n", b"\n")
+        self._size += len(part)
+        return part
+
+    def front(self) -> bytes:
+        """Return-Path and Delivered-To."""
+        return self._heading
+
+    def volume(self) -> Volume:
+        """That of the mailbox."""
+        return self._box.prepare()
+
+    def create(self) -> int:
+        """In C{tmp}."""
+        return self._box.create(self._name)
+
+    def step(self, touched: Touched) -> bool:
+        """Write; then, with that synced, give the name."""
+        if not self._written:
+            self._written = True
+            self._parts.append(self._tail)
+            self.pour(self._heading)
+            self.handOver(touched)
+            self._box.chain(touched)
+            return False
+        self._box.proved = True
+        new = f"{self._box.path}/new"
+        with suppress(FileNotFoundError):
+            self.disk.status(f"{new}/{self._name}")
+            raise FileExistsError(f"{new}/{self._name}")
+        self.disk.rename(self.path, f"{new}/{self._name}")
+        self.path = f"{new}/{self._name}"
+        touched.folder(new, self.volume())
+        return True
+
+    def settled(self, durable: bool) -> None:
+        """The mailbox has grown."""
+        if durable:
+            self._inbox.grown(self._box.path, self._size)
+
+
+class Delivery(MailDraft):
+    """A message that is copied from the queue, in the committing thread."""
+
+    def __init__(self, inbox: "Inbox", disk: IDisk, commits: Commits, box: Box, name: str, heading: bytes) -> None:
+        super().__init__(inbox, disk, commits, box, name, heading)
+        self.content: IContent | None = None
+        self.doubted = ""
+
+    def step(self, touched: Touched) -> bool:
+        """As a draft's, after a look whether it was delivered."""
+        if self.doubted and self._box.holds(self.doubted):
+            self._size = 0
+            self._box.names(touched)
+            return True
+        if self.content is not None:
+            content, self.content = self.content, None
+            for part in content.parts():
+                self.write(part)
+            if self._refused:
+                raise self._refused
+        return super().step(touched)
+
+
+@dataclass(slots=True)
+class _Usage:
+    """Octets of a mailbox. @ivar seen: when its folders were last looked at. @ivar stamps: their dates then."""
+
+    octets: int
+    seen: float
+    stamps: tuple[float, ...]
+
+
+@implementer(IInbox)
+class Inbox:
+    """
+    All mailboxes.
+
+    @param since: messages with this number and above were given out by this process (L{epost.storage.serial}), so
+        nobody has delivered them before.
+    @param seconds: the time; seconds since any begin.
+    """
+
+    def __init__(self, disk: IDisk, places: Places, commits: Commits, since: int, seconds: Callable[[], float]) -> None:
+        self._disk = disk
+        self._places = places
+        self._commits = commits
+        self._since = since
+        self._seconds = seconds
+        self._boxes: dict[Local, Box] = {}
+        self._usage: dict[str, _Usage] = {}
+
+    def draft(self, box: Local, origin: Name, heading: bytes) -> MailDraft:
+        """Begin a message. @raise Refused: 550, there can be no such mailbox."""
+        return MailDraft(self, self._disk, self._commits, self._box(box), f"{origin}{SUFFIX}", heading)
+
+    def deliver(self, box: Local, origin: Name, heading: bytes, content: IContent) -> "Deferred[None]":
+        """Copy a message. C{content.parts} is called in the committing thread."""
+        try:
+            copy = Delivery(self, self._disk, self._commits, self._box(box), f"{origin}{SUFFIX}", heading)
+        except Refused:
+            return fail()
+        copy.content = content
+        copy.doubted = origin.stem if origin.number < self._since else ""
+        return copy.commit()
+
+    def usage(self, box: Local) -> int:
+        """
+        Octets on disk, in C{new} and C{cur}.
+
+        All files are looked at once, and again where others than we changed the folders, at most every minute.
+        """
+        path = self._box(box).path
+        now = self._seconds()
+        known = self._usage.get(path)
+        if known is not None and now - known.seen < FRESH:
+            return known.octets
+        try:
+            stamps = self._stamps(path)
+            if known is None or known.stamps != stamps:
+                known = self._usage[path] = _Usage(self._measured(path), now, stamps)
+        except OSError as error:
+            raise refusal(error) from error
+        known.seen = now
+        return known.octets
+
+    def grown(self, path: str, octets: int) -> None:
+        """A message was delivered."""
+        known = self._usage.get(path)
+        if known is not None:
+            known.octets += octets
+
+    def _box(self, box: Local) -> Box:
+        """What is known of a mailbox."""
+        found = self._boxes.get(box)
+        if found is None:
+            found = Box(self._disk, self._commits, self._places.base, self._places.folders(box))
+            self._boxes[box] = found
+        return found
+
+    def _stamps(self, path: str) -> tuple[float, ...]:
+        """The dates of the folders; empty where there is no mailbox yet."""
+        with suppress(FileNotFoundError):
+            return tuple(self._disk.status(f"{path}/{folder}").changed for folder in ("new", "cur"))
+        return ()
+
+    def _measured(self, path: str) -> int:
+        """Look at all files. What is moved or removed meanwhile is not there."""
+        octets = 0
+        for folder in ("new", "cur"):
+            with suppress(FileNotFoundError):
+                for name in self._disk.names(f"{path}/{folder}"):
+                    with suppress(FileNotFoundError):
+                        octets += self._disk.status(f"{path}/{folder}/{name}").size
+        return octets

@@ -1,0 +1,104 @@
+"""
+Message numbers: counted up, never given out twice, also after a crash (spec 2).
+
+The file C{serial} holds the first number that nobody may have given out yet. A block of numbers is taken by writing a
+higher one there, synced with its folder, before the first of the block is used; that costs two syncs for a thousand
+messages. A crash skips what is left of a block.
+
+At start the count is raised above every number found in the queue and in the mailboxes, so a C{serial} that was lost or
+came back from an old backup does no harm. A file that is there and holds no number is an error: the messages that are
+on disk do not tell which numbers went to other hosts.
+"""
+
+from contextlib import suppress
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from epost.interfaces import ISerial
+from epost.storage.disk import IDisk
+from epost.storage.durable import refusal
+
+BLOCK = 1000
+
+
+class SerialDamaged(Exception):
+    """The file holds no number; the text says what to do."""
+
+
+@implementer(ISerial)
+class Serial:
+    """
+    The count of one work folder, which must be locked.
+
+    @ivar first: the first number that this process gives out; all below it are an earlier process's.
+    @param root: the work folder.
+    @param highest: the highest number found in the queue and in the mailboxes; 0 for none.
+    @raise SerialDamaged: from the constructor: the file holds no number.
+    @raise OSError: from the constructor: it cannot be read.
+    """
+
+    _log = Logger()
+
+    def __init__(self, disk: IDisk, root: str, highest: int) -> None:
+        self._disk = disk
+        self._root = root
+        self._path = f"{root}/serial"
+        self.first = max(self._stored(), highest + 1)
+        self._next = self._end = self.first
+
+    def next(self) -> int:
+        """One more; every thousandth waits for the disk."""
+        if self._next == self._end:
+            try:
+                self._store(self._end + BLOCK)
+            except OSError as error:
+                self._log.error("{path}: no new numbers: {error!s}", path=self._path, error=error)
+                raise refusal(error) from error
+            self._end += BLOCK
+        self._next += 1
+        return self._next - 1
+
+    def release(self) -> None:
+        """At stop: give back what is left of the block, so that numbers go on without a gap."""
+        if self._next != self._end:
+            try:
+                self._store(self._next)
+            except OSError as error:
+                self._log.warn("{path}: {error!s}; some numbers are skipped", path=self._path, error=error)
+            self._end = self._next
+
+    def _stored(self) -> int:
+        """What the file says; 1 where there is none."""
+        try:
+            descriptor = self._disk.open(self._path)
+        except FileNotFoundError:
+            return 1
+        try:
+            text = self._disk.read(descriptor, 64, 0).strip()
+        finally:
+            self._disk.close(descriptor)
+        if not text.isdigit() or len(text) > 18:
+            raise SerialDamaged(
+                f"{self._path} holds no number. Write into it one that is higher than every message number in the "
+                f"senderlog folder, like 0000001000."
+            )
+        return int(text)
+
+    def _store(self, number: int) -> None:
+        """Write a new file, sync it, give it the name, sync that."""
+        fresh = f"{self._path}.new"
+        with suppress(FileNotFoundError):
+            self._disk.unlink(fresh)  # what a crash left
+        descriptor = self._disk.create(fresh)
+        try:
+            self._disk.write(descriptor, b"%010d\n" % number)
+            self._disk.fsync(descriptor)
+        finally:
+            self._disk.close(descriptor)
+        self._disk.rename(fresh, self._path)
+        folder = self._disk.openFolder(self._root)
+        try:
+            self._disk.fsync(folder)
+        finally:
+            self._disk.close(folder)

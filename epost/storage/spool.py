@@ -1,0 +1,283 @@
+"""
+The queue on disk. Names are the state; this page lists every one of them and what a crash leaves behind.
+
+    incoming/B0000000186           accepted; to be tried at once (its date does not matter)
+    holding/B0000000186-R0001      failed once; due at its date (mtime), so a start reads names and dates, no content
+    holding/B0000000186            held, or warned of, without a failed attempt; due at its date
+    dead/B0000000186-R0001         neither delivered nor returned; its last line says why; to be moved to incoming
+
+L{epost.storage.format} says what is in a file.
+
+A crash, of the process or of the machine:
+
+    while content comes            incoming/X without a seal: never acknowledged, dropped at the next load
+    before the sync of a group     incoming/X whole, torn, empty or missing: no 250 was sent. Whole: it is sent all the
+                                   same (RFC 1047). Not one octet of it: dropped. Else: dead, as it cannot be told from
+                                   a message that the disk spoiled later
+    after it, before the 250       incoming/X whole: it is sent; the client may send it again
+    in record                      the line is there or not, torn is not; name and date are the old ones or the new.
+                                   A forgotten attempt is made again, a forgotten date means at once
+    in remove                      the name may come back: the message is delivered twice
+    in bury                        it stands in the queue still, and is buried again
+
+One message under two names is the work of an operator's copy: the one with the higher retry number, then the longer
+history, is taken, the other goes to dead.
+"""
+
+from contextlib import suppress
+from dataclasses import replace
+from threading import Lock
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from epost.interfaces import ISpool, Waiting
+from epost.mail.entry import Attempt, Entry
+from epost.mail.envelope import Envelope
+from epost.mail.name import Name, parseName
+from epost.mail.reply import Refused, Reply
+from epost.storage import format
+from epost.storage.disk import IDisk
+from epost.storage.durable import FAILED, Commits, makeFolder, syncFolder
+from epost.storage.letter import Damaged, LetterContent, LetterDraft, isWorthless, readLetter, readSeal
+
+INCOMING, HOLDING, DEAD = "incoming", "holding", "dead"
+GONE = Reply(451, ("The message is gone.",), "4.3.0")
+
+
+@implementer(ISpool)
+class Spool:
+    """
+    The queue under one folder, which must be locked (L{epost.storage.lock}). Its folders lie on one file system.
+
+    @ivar highest: the highest message number found at start, C{dead} included; 0 where there is none.
+    @param root: the work folder; it is made where it is missing.
+    @raise OSError: from the constructor alone: the folders cannot be made or read.
+    """
+
+    _log = Logger()
+
+    def __init__(self, disk: IDisk, root: str, commits: Commits) -> None:
+        self._disk = disk
+        self._root = root
+        self._commits = commits
+        self._moved: dict[str, str] = {}  # stem -> path, of those that do not stand where their name says
+        self._moving = Lock()  # a path is looked up and opened in the committing thread too
+        makeFolder(disk, root)
+        for name in (INCOMING, HOLDING, DEAD):
+            disk.mkdir(self._folder(name))
+        syncFolder(disk, root)  # house 5.8
+        self._volume = commits.volume(self._folder(INCOMING))
+        found = self._found()
+        dead = (parseName(text) for text in disk.names(self._folder(DEAD)))
+        self.highest = max([name.number for name, _ in found] + [name.number for name in dead if name], default=0)
+        self._unowned = self._unique(found)
+        self._waiting = len(self._unowned)
+
+    # What a start finds.
+
+    def _found(self) -> list[tuple[Name, str]]:
+        """All messages of the queue and their paths. Costs a listing, about a second for a million names."""
+        found = []
+        for folder in (self._folder(INCOMING), self._folder(HOLDING)):
+            for text in self._disk.names(folder):
+                name = parseName(text)
+                if name:
+                    found.append((name, f"{folder}/{text}"))
+                else:
+                    self._log.warn("{folder}/{text} is no message and is left alone", folder=folder, text=text)
+        return found
+
+    def _unique(self, found: list[tuple[Name, str]]) -> list[tuple[Name, str]]:
+        """Each message once, the oldest last, as L{adopt} takes from the end."""
+        found.sort(key=lambda each: (each[0].number, each[0].stem), reverse=True)
+        unique: list[tuple[Name, str]] = []
+        for name, path in found:
+            if unique and unique[-1][0].stem == name.stem:
+                other, another = unique.pop()
+                winner, loser = sorted(((name, path), (other, another)), key=self._history, reverse=True)
+                self._toDead(loser[0], loser[1], f"the same message stands at {winner[1]}")
+                unique.append(winner)
+            else:
+                unique.append((name, path))
+        return unique
+
+    def _history(self, each: tuple[Name, str]) -> tuple[int, int, str]:
+        """How much is known of a message: by this two of one stem are compared. C{incoming} is the greater word."""
+        return each[0].retry, self._disk.status(each[1]).size, each[1]
+
+    def adopt(self, limit: int) -> list[Waiting]:
+        """The oldest that the process before left: one stat for each."""
+        taken: list[Waiting] = []
+        while self._unowned and len(taken) < limit:
+            name, path = self._unowned.pop()
+            try:
+                changed = self._disk.status(path).changed
+            except OSError:  # removed by hand; load says so
+                changed = 0.0
+            if path != self._place(name):
+                self._moved[name.stem] = path
+            taken.append(Waiting(name, 0.0 if path.startswith(self._folder(INCOMING)) else changed))
+        return taken
+
+    # What is asked of a message.
+
+    def draft(self, name: Name, envelope: Envelope, queued: float) -> LetterDraft:
+        """Begin a message."""
+        head = format.head(envelope, queued)
+        folder = self._folder(INCOMING)
+        return LetterDraft(self._disk, self._commits, folder, str(name), self._volume, head, self._stored)
+
+    def load(self, name: Name) -> Entry:
+        """Read envelope and history, and the whole content for its checksum, part by part."""
+        descriptor = self._open(name)
+        try:
+            letter = readLetter(self._disk, descriptor)
+            stands = self._standing(name)
+            return Entry(stands, letter.envelope, letter.queued, letter.size, letter.attempts)
+        except Damaged as damaged:
+            raise self._damaged(name, descriptor, str(damaged)) from damaged
+        except OSError as error:
+            self._log.error("{path}: {error!s}", path=self._path(name), error=error)
+            raise Refused(FAILED) from error
+        finally:
+            self._disk.close(descriptor)
+
+    def content(self, name: Name) -> LetterContent:
+        """Read the first line alone."""
+        descriptor = self._open(name)
+        try:
+            seal = readSeal(self._disk, descriptor)
+        except Damaged as damaged:
+            raise self._damaged(name, descriptor, str(damaged)) from damaged
+        except OSError as error:
+            self._log.error("{path}: {error!s}", path=self._path(name), error=error)
+            raise Refused(FAILED) from error
+        finally:
+            self._disk.close(descriptor)
+        return LetterContent(self._disk, lambda: self._open(name), seal)
+
+    def record(self, entry: Entry, attempt: Attempt) -> Entry:
+        """
+        Add a line; then a name and a date, where it is to be tried again.
+
+        On a full disk the line is missing and is forgotten by the next start; the name tells of it still. Where the
+        name could not be given the entry that is returned keeps the old one.
+        """
+        after = entry.after(attempt)
+        due = after.due
+        old = self._path(entry.name)
+        try:
+            self._disk.append(old, format.line(attempt))
+        except OSError as error:
+            self._log.error("{path}: an attempt is not written down: {error!s}", path=old, error=error)
+        if due is not None:
+            new = f"{self._folder(HOLDING)}/{after.name}"
+            try:
+                with self._moving:
+                    self._disk.rename(old, new)
+                    self._moved[after.name.stem] = new
+                self._disk.date(new, due)
+            except OSError as error:
+                self._log.error("{path}: not renamed or dated: {error!s}", path=old, error=error)
+        self._commits.alongside(self._path(after.name), self._folder(HOLDING), self._volume)
+        stands = self._standing(after.name)
+        return after if stands == after.name else replace(after, name=stands)
+
+    def remove(self, entry: Entry) -> None:
+        """Unlink; its sync is not waited for."""
+        path = self._path(entry.name)
+        try:
+            self._disk.unlink(path)
+        except OSError as error:
+            self._log.error("{path}: a message that has ended is not removed: {error!s}", path=path, error=error)
+        self._forget(entry.name)
+
+    def bury(self, entry: Entry, why: str) -> None:
+        """Put it aside for the operator."""
+        self._toDead(entry.name, self._path(entry.name), why)
+        self._forget(entry.name)
+
+    def count(self) -> int:
+        """How many messages wait."""
+        return self._waiting
+
+    def release(self) -> "Deferred[None]":
+        """Sync what was recorded. The lock on the folder (L{epost.storage.lock}) is let go by whoever took it."""
+        return self._commits.close()
+
+    # Where a message stands.
+
+    def _folder(self, name: str) -> str:
+        """The path of one of the folders."""
+        return f"{self._root}/{name}"
+
+    def _place(self, name: Name) -> str:
+        """Where a message of this name is expected."""
+        return f"{self._folder(HOLDING if name.retry else INCOMING)}/{name}"
+
+    def _path(self, name: Name) -> str:
+        """Where a message stands: found by its stem, as it may have got another name since somebody asked for it."""
+        return self._moved.get(name.stem) or self._place(name)
+
+    def _standing(self, name: Name) -> Name:
+        """The name that a message has on disk."""
+        return parseName(self._path(name).rpartition("/")[2]) or name
+
+    def _stored(self) -> None:
+        """One more waits."""
+        self._waiting += 1
+
+    def _forget(self, name: Name) -> None:
+        """It has left the queue."""
+        self._moved.pop(name.stem, None)
+        self._waiting -= 1
+
+    def _open(self, name: Name) -> int:
+        """The file of a message. @raise Refused: there is none."""
+        try:
+            with self._moving:
+                return self._disk.open(self._path(name))
+        except OSError as error:
+            self._log.error("{path}: {error!s}", path=self._path(name), error=error)
+            raise Refused(GONE if isinstance(error, FileNotFoundError) else FAILED) from error
+
+    # What is not whole.
+
+    def _damaged(self, name: Name, descriptor: int, why: str) -> Refused:
+        """Take a file out of the queue: drop what was never acknowledged, put aside all else. @return: to be raised."""
+        path = self._path(name)
+        try:
+            worthless = isWorthless(self._disk, descriptor)
+        except OSError:  # it cannot be read, so it may be worth something
+            worthless = False
+        if worthless:
+            self._log.warn("{path}: dropped, it was never acknowledged: {why}", path=path, why=why)
+            with suppress(OSError):  # then the next start drops it
+                self._disk.unlink(path)
+        else:
+            self._log.error("{path}: damaged, moved to dead: {why}", path=path, why=why)
+            self._toDead(name, path, f"damaged, or torn before it was acknowledged: {why}")
+        self._forget(name)
+        return Refused(GONE)
+
+    def _toDead(self, name: Name, path: str, why: str) -> None:
+        """Move a file to dead, with a last line; never over another."""
+        target = f"{self._folder(DEAD)}/{name}"
+        with suppress(OSError):  # a full disk: that it lies in dead says enough
+            self._disk.append(path, format.lastLine(why))
+        try:
+            while self._stood(target):
+                target += "+"
+            self._disk.rename(path, target)
+        except OSError as error:
+            self._log.error("{path}: not moved to dead: {error!s}", path=path, error=error)
+
+    def _stood(self, path: str) -> bool:
+        """Whether something has this name."""
+        try:
+            self._disk.status(path)
+        except FileNotFoundError:
+            return False
+        return True
