@@ -135,13 +135,17 @@ def _address(line: Line, name: str, domain: str, local: Sequence[str], faults: l
     """The address of an account, whose name must also do as that of a folder."""
     if not domain and len(local) == 1:
         domain = local[0]
+    expected = "a name that a folder can have: no / \\ % :, no dot at its ends"
+    # What stands here may be a password where TABs are missing: it is not repeated.
     if not name or _NO_FOLDER.search(name):
-        faults.append(line.fault(f'account "{name}"', "a name that a folder can have: no / \\ % :, no dot at its ends"))
+        faults.append(line.fault("the 1st column is no account", expected))
         return None
     try:
         address = parseAddress(name if "@" in name else f"{name}@{domain}")
-    except AddressError as error:
-        faults.append(line.fault(str(error), "an account and its domain in the 4th column"))
+    except AddressError:
+        faults.append(
+            line.fault("the account and its domain are no address", "columns separated by TAB, Domain the 4th")
+        )
         return None
     if address.domain not in local:
         expected = f"one of [domains] local: {', '.join(local)}"

@@ -79,6 +79,8 @@ class AliasTable:
 
         @return: each once, in the order of the lines; C{address} itself where no alias stands for it.
         """
+        if self.find(address, isAccount) is None:
+            return (address,)
         found: dict[Address, None] = {}
         seen = {address}
         todo: list[tuple[Address, tuple[Alias, ...]]] = [(address, ())]
@@ -175,7 +177,7 @@ def _pair(line: Line, local: list[str], faults: list[Fault]) -> tuple[Address, A
 def _circles(table: AliasTable, isAccount: Callable[[Address], bool]) -> Iterator[Fault]:
     """Aliases that lead back to themselves over others. An alias that leads to itself alone is none."""
     onward = {
-        alias: {then for target in alias.targets if (then := table.find(target, isAccount)) and then is not alias}
+        alias: [then for target in alias.targets if (then := table.find(target, isAccount)) and then is not alias]
         for alias in table
     }
     while True:
@@ -183,8 +185,8 @@ def _circles(table: AliasTable, isAccount: Callable[[Address], bool]) -> Iterato
             graphlib.TopologicalSorter(onward).prepare()
             return
         except graphlib.CycleError as error:
-            circle: list[Alias] = error.args[1][::-1]  # each leads to the one behind it
-        last = max(circle, key=lambda alias: alias.line.number)
-        names = " to ".join(str(alias.pattern) for alias in circle)
-        yield last.line.fault(f"a circle, {names}", "aliases that lead to an account or outside")
-        del onward[last]
+            circle: list[Alias] = error.args[1][:0:-1]  # each leads to the one behind it, the last to the first
+        last = max(range(len(circle)), key=lambda place: circle[place].line.number)
+        names = [str(alias.pattern) for alias in (*circle[last:], *circle[: last + 1])]
+        yield circle[last].line.fault(f"a circle, {' to '.join(names)}", "aliases that lead to an account or outside")
+        del onward[circle[last]]

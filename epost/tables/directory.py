@@ -102,20 +102,16 @@ class Directory:
         return (
             self.isAccount(address)
             or self.aliases.find(address, self.isAccount) is not None
-            or self._postmaster(address) is not None
+            or self.postmasterFor(address) is not None
         )
 
     def expand(self, address: Address) -> tuple[Address, ...]:
         """The addresses that one leads to; itself where no alias stands for it. Each once, at least one."""
         address = self.normal(address)
-        postmaster = self._postmaster(address)
+        postmaster = self.postmasterFor(address)
         return self.aliases.expand(postmaster or address, self.isAccount)
 
-    def isPostmaster(self, address: Address) -> bool:
-        """Whether an address is that of a postmaster, at any domain or none."""
-        return address.key[0] == "postmaster"
-
-    def _postmaster(self, address: Address) -> Address | None:
+    def postmasterFor(self, address: Address) -> Address | None:
         """
         Who gets the mail for our postmaster (RFC 5321 4.5.1): bare, at a local domain, at the server's own name.
 
@@ -123,7 +119,7 @@ class Directory:
         """
         if address.key[0] != "postmaster":
             return None
-        if address.domain and address.domain not in self.local and address.domain != self.ground.name:
+        if not self.isLocal(address.domain) and address.domain != self.ground.name:
             return None
         if address.domain in self.local and (self.isAccount(address) or self.aliases.exact(address)):
             return None
