@@ -1,0 +1,314 @@
+"""
+The sending side: from a destination to its hosts, to their addresses, to a conversation, to a report.
+
+Within one attempt the next address, then the next host, is tried after a failed connection, a 4xx before MAIL, or a
+connection lost before the reply to the end of data; a 5xx ends it, and so does every other reply (spec 4). Addresses
+that did not answer are tried last for a while, so that a queue does not wait for the same dead host each time.
+
+RFC 5321 3.3, 5.1; RFC 1047. Replies of our own have a text for an administrator: C{127.0.0.1:2526: connection refused}.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from epost.interfaces import ICarrier, IChannel, IExchanges, ISenderLog, Parcel, Report
+from epost.mail.address import Address
+from epost.mail.name import Name
+from epost.mail.reply import Refused, Reply
+from epost.mail.route import Hop, Onward
+from epost.net.caller import Caller, Patience
+from epost.smtp.client import After, Outcome, Peer, inquiry, opening, transaction
+
+HOSTS = 10  # of a destination; whoever publishes more MX hosts than this wants to keep us busy
+DEAD_SECONDS = 60.0
+DEAD_ADDRESSES = 4096
+MESSAGES = 100  # on one connection; many servers end it about there with 421
+
+INTERNAL = Reply(451, ("internal error; the log of the server tells more",), "4.3.0")
+
+log = Logger()
+
+Dial = Callable[[str, int, float], IStreamClientEndpoint]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One address of one host. @ivar hop: the host. @ivar address: IP address."""
+
+    hop: Hop
+    address: str
+
+    def __str__(self) -> str:
+        return str(self.hop) if self.hop.host == self.address else f"{self.hop.host}[{self.address}]:{self.hop.port}"
+
+
+class Dead:
+    """The addresses that lately did not answer. Forgetful: by time, and where there are too many."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._until: OrderedDict[tuple[str, int], float] = OrderedDict()
+
+    def add(self, place: Place) -> None:
+        """It did not answer."""
+        self._until[place.address, place.hop.port] = self._clock.seconds() + DEAD_SECONDS
+        if len(self._until) > DEAD_ADDRESSES:
+            self._until.popitem(last=False)
+
+    def discard(self, place: Place) -> None:
+        """It answered."""
+        self._until.pop((place.address, place.hop.port), None)
+
+    def __contains__(self, place: Place) -> bool:
+        return self._until.get((place.address, place.hop.port), 0.0) > self._clock.seconds()
+
+
+@implementer(ICarrier)
+class Carrier:
+    """Speaks SMTP to other hosts."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        exchanges: IExchanges,
+        senderLog: ISenderLog,
+        name: str,
+        hello: str = "EHLO",
+        patience: Patience = Patience(),  # noqa: B008
+        dial: Dial | None = None,
+    ) -> None:
+        """
+        @param reactor: also what connections are made with, unless C{dial} is given.
+        @param name: our own, for HELO.
+        @param hello: C{"EHLO"} or C{"HELO"}.
+        @param dial: an endpoint for an IP address, a port, and seconds of patience.
+        """
+        self._reactor = reactor
+        self._exchanges = exchanges
+        self._senderLog = senderLog
+        self._name = name
+        self._hello = hello
+        self._patience = patience
+        self._dial = dial or self._endpoint
+        self._dead = Dead(reactor)
+
+    def channel(self, route: Onward) -> "Channel":
+        """A channel to a destination."""
+        return Channel(self, route)
+
+    def probe(self, route: Onward, address: Address) -> "Deferred[Reply]":
+        """Ask whether a recipient would be taken. It is no delivery: senderlog tells nothing of it."""
+        asked = Deferred.fromCoroutine(self._ask(route, address))
+        asked.addTimeout(self._patience.probe, self._reactor)
+        return asked.addErrback(self._unasked, route)
+
+    async def places(self, route: Onward) -> list[Place]:
+        """
+        Where a destination can be reached, the best first, what seems dead last.
+
+        @raise Refused: nowhere.
+        """
+        hops = (route.hops or await self._exchanges.hops(route.destination))[:HOSTS]
+        found: list[Place] = []
+        refusals: list[Reply] = []
+        answers = await DeferredList([self._exchanges.addresses(hop.host) for hop in hops], consumeErrors=True)
+        for hop, (_, result) in zip(hops, answers, strict=True):
+            if isinstance(result, Failure):
+                reply = _refusal(result)
+                refusals.append(_ours(hop, reply) if route.hops else reply)
+            else:
+                found += [Place(hop, address) for address in result]
+        if not found:
+            raise Refused(next((reply for reply in refusals if reply.transient), refusals[-1]))
+        return sorted(dict.fromkeys(found), key=self._dead.__contains__)
+
+    async def call(self, place: Place, name: Name | None) -> tuple[Caller, Peer]:
+        """
+        Connect, and open the conversation.
+
+        @param name: of the message, for senderlog; L{None}: not logged.
+        @raise Refused: 4xx: another place may be tried; 5xx: it does not want us.
+        """
+        patience = self._patience
+        if name is not None:
+            self._senderLog.connecting(name, place.hop.host)
+        caller = Caller(self._reactor, self._senderLog, patience, str(place))
+        try:
+            await self._dial(place.address, place.hop.port, patience.connect).connect(
+                Factory.forProtocol(lambda: caller)
+            )
+        except ConnectError as error:
+            self._dead.add(place)
+            why = os.strerror(error.osError).lower() if error.osError else f"no answer within {patience.connect:g} s"
+            raise Refused(Reply(451, (f"{place}: {why}",), "4.4.1")) from error
+        try:
+            peer = await caller.perform(opening(self._name, self._hello), name)
+        except Refused as refusal:
+            if not caller.answered:
+                self._dead.add(place)
+            elif refusal.reply.code == 421:  # it is leaving; there is nobody to say QUIT to
+                caller.hangUp()
+            else:
+                caller.quit()
+            raise
+        self._dead.discard(place)
+        return caller, peer
+
+    async def _ask(self, route: Onward, address: Address) -> Reply:
+        places = await self.places(route)
+        for place in places:
+            try:
+                caller, peer = await self.call(place, None)
+                try:
+                    return await caller.perform(inquiry(peer, address), None)
+                finally:
+                    caller.quit()
+            except Refused as refusal:
+                reply = refusal.reply
+                if reply.permanent:
+                    break
+        raise Refused(reply)
+
+    def _unasked(self, failure: Failure, route: Onward) -> Reply:
+        """A question that nobody answered: always 4xx, since whatever was refused, it was not the recipient."""
+        if isinstance(failure.value, Refused):
+            reply = failure.value.reply
+            return reply if reply.transient else Reply(451, (f"{route.destination}: {reply}",), "4.4.0")
+        if isinstance(failure.value, TimeoutError | CancelledError | ConnectingCancelledError):
+            return Reply(451, (f"{route.destination}: no answer within {self._patience.probe:g} s",), "4.4.1")
+        log.failure("Asking {destination} about a recipient", failure, destination=route.destination)
+        return INTERNAL
+
+    def _endpoint(self, address: str, port: int, seconds: float) -> IStreamClientEndpoint:
+        kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+        return kind(self._reactor, address, port, timeout=seconds)
+
+
+@implementer(IChannel)
+class Channel:
+    """A connection to one destination, made when it is needed and kept for the next message."""
+
+    def __init__(self, carrier: Carrier, route: Onward) -> None:
+        self._carrier = carrier
+        self._route = route
+        self._caller: Caller | None = None
+        self._peer = Peer()
+        self._place: Place | None = None
+        self._reset = False  # whether RSET must come before the next MAIL
+        self._sent = 0  # messages on this connection
+        self._busy = False
+        self._leaving = False
+
+    def send(self, parcel: Parcel) -> "Deferred[Report]":
+        """Hand over one message; one at a time. It fires always and fails never."""
+        assert not self._busy, "one at a time"
+        self._busy, self._leaving = True, False
+        return Deferred.fromCoroutine(self._send(parcel)).addBoth(self._sentOne, parcel)
+
+    def quit(self) -> None:
+        """Say QUIT, if there is a connection, and end it; while a message is under way, behind it."""
+        if self._busy:
+            self._leaving = True
+        elif self._caller is not None:
+            self._caller.quit()
+            self._caller = None
+
+    def _sentOne(self, result: Report | Failure, parcel: Parcel) -> Report:
+        """Whatever happened, there is a report: what is not reported would never be tried again."""
+        self._busy = False
+        if isinstance(result, Failure):
+            log.failure("Sending {name}", result, name=str(parcel.name))
+            self._leaving = True
+            result = _all(parcel, INTERNAL, "")
+        if self._leaving:
+            self.quit()
+        return result
+
+    async def _send(self, parcel: Parcel) -> Report:
+        had = self._place
+        kept = await self._again(parcel)
+        if isinstance(kept, Report):
+            return kept
+        try:
+            places = await self._carrier.places(self._route)
+        except Refused as refusal:
+            return _all(parcel, refusal.reply, "")
+        reply, host = kept or INTERNAL, str(places[0].hop)
+        for place in places:
+            if kept and place == had:
+                continue
+            host = str(place.hop)
+            try:
+                self._caller, self._peer = await self._carrier.call(place, parcel.name)
+                self._place, self._reset, self._sent = place, False, 0
+                return self._report(parcel, await self._hand(parcel, self._caller))
+            except Refused as refusal:
+                reply = refusal.reply
+                if reply.permanent:
+                    break
+        return _all(parcel, reply, host)
+
+    async def _again(self, parcel: Parcel) -> Report | Reply | None:
+        """
+        Use the connection that was kept, if it can be used.
+
+        @return: L{None}: there is none, or it was over before this message began, which is nobody's fault; a reply: it
+            broke under this message, and its place has had its turn.
+        """
+        caller = self._caller
+        if caller is None or not caller.usable:
+            return None
+        if self._sent >= MESSAGES:
+            caller.quit()
+            return None
+        try:
+            outcome = await self._hand(parcel, caller)
+        except Refused as refusal:
+            return refusal.reply if caller.answered else None
+        if outcome.after is After.GONE and all(reply.code == 421 for reply in outcome.replies):
+            return None  # it was idle or busy too long for the other side's taste
+        return self._report(parcel, outcome)
+
+    async def _hand(self, parcel: Parcel, caller: Caller) -> Outcome:
+        """One transaction. @raise Refused: the connection is over."""
+        content = parcel.content
+        steps = transaction(
+            self._peer, parcel.envelope, parcel.recipients, content.parts(), content.size, reset=self._reset
+        )
+        outcome = await caller.perform(steps, parcel.name)
+        self._sent += 1
+        self._reset = outcome.after is After.RESET
+        if outcome.after is After.GONE:
+            caller.hangUp()
+        return outcome
+
+    def _report(self, parcel: Parcel, outcome: Outcome) -> Report:
+        assert self._place is not None
+        return Report(outcome.replies, str(self._place.hop))
+
+
+def _all(parcel: Parcel, reply: Reply, host: str) -> Report:
+    return Report((reply,) * len(parcel.recipients), host)
+
+
+def _refusal(failure: Failure) -> Reply:
+    """The reply that a failure carries; a bug is raised anew."""
+    if not isinstance(failure.value, Refused):
+        raise failure.value or AssertionError(failure)
+    return failure.value.reply
+
+
+def _ours(hop: Hop, reply: Reply) -> Reply:
+    """A host that we were told to use and cannot find: the operator's to mend, and no reason to return mail."""
+    return Reply(451, (f"{hop}: {reply.lines[0]}",), "4.3.5") if reply.permanent else reply
