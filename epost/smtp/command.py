@@ -1,0 +1,166 @@
+"""
+The grammar of commands: what stands behind MAIL and RCPT, and how a line falls into verb and argument.
+
+Strict where two servers could read a line in two ways, lenient where a client is known that needs it: a blank behind
+the colon (E-Post itself), and after HELO no angle brackets (old mailers and devices). Source routes are read and
+dropped. What cannot be read is L{Refused} with the reply.
+
+RFC 5321 4.1.1 and 4.1.2 (grammar), 4.5.3.1 (limits), 4.5.1 (postmaster); RFC 1870 (SIZE), RFC 6152 (BODY),
+RFC 6531 3.4 to 3.6 (SMTPUTF8).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+from epost.mail.address import Address, AddressError, parseAddress, postmaster
+from epost.mail.reply import Refused, Reply
+from epost.smtp import wording
+from epost.smtp.event import Mail, Rcpt
+
+PATH_OCTETS = 256  # with its brackets (RFC 5321 4.5.3.1.3)
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_PATH = re.compile(r'<((?:"(?:\\.|[^"\\])*+"|[^">])*+)>(?:[ \t]+(.*))?\Z')
+_ROUTE = re.compile(r"(?:@[^@,:\s]+,)*@[^@,:\s]+:")  # A-d-l of RFC 5321 4.1.2
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?\Z")
+
+Bad = Callable[[str], Reply]
+Read = Callable[[str | None], object]
+
+
+def split(line: bytes) -> tuple[str, str]:
+    """
+    Verb in upper case, and argument without outer blanks.
+
+    @param line: without its CRLF. Octets that are not UTF-8 become surrogates, which no grammar here takes.
+    @raise Refused: no command can look like this (bare CR or LF, NUL and other controls, nothing at all).
+    """
+    if _CONTROL.search(line):
+        raise Refused(wording.unknownCommand())
+    verb, _, argument = line.decode("utf-8", "surrogateescape").replace("\t", " ").partition(" ")
+    if not verb.isascii():
+        raise Refused(wording.unknownCommand())
+    return verb.upper(), argument.strip(" ")
+
+
+def mail(argument: str, extended: bool) -> Mail:
+    """
+    Read what stands behind MAIL.
+
+    @param extended: whether the client said EHLO.
+    @raise Refused: 501, 550 5.6.7 or 555.
+    """
+    rest = _behind("FROM:", argument, "MAIL FROM:<address>")
+    if not rest:
+        return Mail(None, blank=True)
+    inside, behind = _path(rest, extended, "MAIL FROM:<address>")
+    given = _parameters(behind, extended, _MAIL)
+    path = _mailbox(inside, wording.badSender) if inside else None
+    found = Mail(path, False, **given)  # type: ignore[arg-type]
+    if path is not None and not path.ascii and not found.utf8:
+        raise Refused(wording.plainSender())
+    return found
+
+
+def rcpt(argument: str, extended: bool, utf8: bool) -> Rcpt:
+    """
+    Read what stands behind RCPT.
+
+    @param utf8: whether MAIL asked for SMTPUTF8.
+    @raise Refused: 501, 553 5.6.7 or 555.
+    """
+    inside, behind = _path(_behind("TO:", argument, "RCPT TO:<address>"), extended, "RCPT TO:<address>")
+    _parameters(behind, extended, _RCPT)
+    if inside.lower() == "postmaster":  # RFC 5321 4.5.1
+        return Rcpt(postmaster())
+    path = _mailbox(inside, wording.badRecipient)
+    if not path.ascii and not utf8:
+        raise Refused(wording.plainRecipient())
+    return Rcpt(path)
+
+
+def _behind(word: str, argument: str, form: str) -> str:
+    """What follows C{FROM:} or C{TO:}, with or without a blank between (seed: C{MAIL From: <a>})."""
+    if argument[: len(word)].upper() != word:
+        raise Refused(wording.badArgument(form))
+    return argument[len(word) :].lstrip(" ")
+
+
+def _path(rest: str, extended: bool, form: str) -> tuple[str, str]:
+    """The text inside the brackets, and the parameters behind them."""
+    found = _PATH.match(rest)
+    if found:
+        return found[1], found[2] or ""
+    if extended or not rest or "<" in rest or ">" in rest:
+        raise Refused(wording.badArgument(form))
+    inside, _, behind = rest.partition(" ")
+    return inside, behind
+
+
+def _mailbox(inside: str, bad: Bad) -> Address:
+    """The address of a path. @param bad: the reply for what is none."""
+    if inside.startswith("@"):
+        route = _ROUTE.match(inside)
+        if not route:
+            raise Refused(bad("source route"))
+        inside = inside[route.end() :]
+    try:
+        octets = inside.encode()
+        path = parseAddress(inside)
+    except UnicodeEncodeError:
+        raise Refused(bad("not UTF-8")) from None
+    except AddressError as error:
+        raise Refused(bad(str(error)) if error.long else bad("address syntax")) from None
+    if len(octets) + 2 > PATH_OCTETS:
+        raise Refused(bad("path too long"))
+    return path
+
+
+def _parameters(text: str, extended: bool, known: Mapping[str, tuple[str, Read]]) -> dict[str, object]:
+    """
+    The ESMTP parameters behind a path, by the names of the event's fields.
+
+    @param known: keyword -> field, and what reads the value.
+    @raise Refused: 555 for an unknown one and for any after HELO, 501 for one that stands twice or cannot be read.
+    """
+    given: dict[str, object] = {}
+    for word in text.split():
+        found = _PARAMETER.match(word)
+        if not found:
+            raise Refused(wording.badArgument())
+        if not extended or found[1].upper() not in known:
+            raise Refused(wording.unknownParameter())
+        name, read = known[found[1].upper()]
+        try:
+            value = read(found[2])
+        except ValueError:
+            raise Refused(wording.badArgument()) from None
+        if name in given:
+            raise Refused(wording.badArgument())
+        given[name] = value
+    return given
+
+
+def _size(value: str | None) -> int:
+    """RFC 1870 5: 1 to 20 digits."""
+    if value is None or not re.fullmatch(r"[0-9]{1,20}", value):
+        raise ValueError(value)
+    return int(value)
+
+
+def _body(value: str | None) -> str:
+    """RFC 6152 2; BINARYMIME (RFC 3030) is not announced."""
+    if value is None or value.upper() not in ("7BIT", "8BITMIME"):
+        raise ValueError(value)
+    return value.upper()
+
+
+def _flag(value: str | None) -> bool:
+    """A keyword without a value."""
+    if value is not None:
+        raise ValueError(value)
+    return True
+
+
+_MAIL: dict[str, tuple[str, Read]] = {"SIZE": ("size", _size), "BODY": ("body", _body), "SMTPUTF8": ("utf8", _flag)}
+_RCPT: dict[str, tuple[str, Read]] = {}

@@ -1,0 +1,117 @@
+"""
+The content of a message between 354 and the end of data.
+
+CRLF.CRLF alone ends it, wherever chunks are cut; LF.LF, CR.CR, LF.CRLF and whatever else looks like it are content,
+and a fault. After a fault reading goes on to the real end, keeping nothing, so that no content is read as a command.
+Nothing is done line by line: what may be the begin of the end of data is held back, and the rest of a chunk is
+searched and counted as a whole, in a time that grows with its length alone.
+
+RFC 5321 4.1.1.4 (end of data), 4.5.2 (dots), 2.3.8 (line ends), 4.5.3.1.6 (length of lines), RFC 1870 6.1 (size).
+"""
+
+import re
+
+from epost.mail.reply import Reply
+from epost.smtp import wording
+
+PART = 65536  # octets of a part at most
+LINE_OCTETS = 998  # without CRLF
+
+_END = b"\r\n.\r\n"
+_BEGINS_OF_END = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")  # the longest first
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class MailData:
+    """
+    One content.
+
+    @ivar ended: whether the end of data has come.
+    @ivar excess: octets of the last chunk that stand behind the end of data.
+    @ivar room: octets that a chunk may have, so that no part is longer than L{PART}.
+    """
+
+    def __init__(self, limit: int, repair: bool, refuseLong: bool) -> None:
+        """
+        @param limit: octets of content; 0: any number.
+        @param repair: make CRLF of each bare CR and LF, where else they are a fault.
+        @param refuseLong: whether a line above 998 octets is a fault.
+        """
+        self._limit = limit
+        self._repair = repair
+        self._refuseLong = refuseLong
+        # The CRLF of the command line: with it in front the first line is like all others.
+        self._held = b"\r\n"
+        self._first = True
+        self._size = self._column = 0
+        self._bare = self._big = self._long = False
+        self.ended = False
+        self.excess = 0
+        self.room = (PART // 2 if repair else PART) - len(_END)
+
+    @property
+    def fault(self) -> Reply | None:
+        """What the client will be told at the end of data; L{None} while there is no fault."""
+        if self._bare:
+            return wording.bareLineEnds()
+        if self._big:
+            return wording.tooBig()
+        return wording.longLines() if self._long else None
+
+    def feed(self, octets: bytes) -> bytes:
+        """
+        Read a chunk. Once C{ended} is set there is no more.
+
+        @param octets: at most C{room}.
+        @return: content, dots unstuffed; empty after a fault. It is at most as much longer than the chunk as was held.
+        """
+        data = self._held + octets
+        dots = data.find(b"\r\n.")
+        end = data.find(_END, dots) if dots >= 0 else -1
+        if end >= 0:
+            self.ended = True
+            self.excess = len(data) - end - len(_END)
+            text = data[: end + 2]  # its first CRLF belongs to the content
+        else:
+            held = self._undecided(data)
+            text = data[:-held] if held else data
+            self._held = data[len(text) :]
+        lines = text.count(b"\r\n")
+        if text.count(b"\n") != lines or text.count(b"\r") != lines:
+            if self._repair:
+                text = _LINE_END.sub(b"\r\n", text)
+                dots = 0
+            else:
+                self._bare = True
+        if dots >= 0:
+            text = text.replace(b"\r\n.", b"\r\n")
+        if self._first and text:
+            self._first = False
+            text = text[2:]
+        return self._checked(text)
+
+    def _undecided(self, data: bytes) -> int:
+        """How many of the last octets cannot be judged before the next come."""
+        for begin in _BEGINS_OF_END:
+            if data.endswith(begin):
+                return len(begin)
+        # A bare LF that is repaired begins a line, whose dot goes like every other: LF.LF becomes an empty line.
+        # Else a lone dot would stand in the content for a next hop to trip over.
+        return 1 if self._repair and data.endswith(b"\n") else 0
+
+    def _checked(self, text: bytes) -> bytes:
+        """Apply the limits. Every one is looked at to the end, so that the verdict does not depend on chunks."""
+        self._size += len(text)
+        if self._limit and self._size > self._limit:
+            self._big = True
+        if self._refuseLong and not self._long:
+            self._measure(text)
+        return b"" if self._bare or self._big or self._long else text
+
+    def _measure(self, text: bytes) -> None:
+        """Look for a line that is too long, in leaps from line end to line end that no line within the limit can stop."""
+        at = -self._column
+        while (end := text.rfind(b"\n", max(at, 0), at + LINE_OCTETS + 2)) >= 0:
+            at = end + 1
+        self._column = len(text) - at
+        self._long = self._column > LINE_OCTETS

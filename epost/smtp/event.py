@@ -1,0 +1,90 @@
+"""
+What a server session tells its shell: the steps of RFC 5321 as frozen values.
+
+L{Mail}, L{Rcpt}, L{Data} and L{End} wait for an answer; the others are news. A transaction is C{Mail Rcpt+ Data
+Content* End}, or is cut short anywhere by one L{Discard}. L{Closed} is the last event, again and again.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from epost.mail.address import Address
+from epost.mail.decision import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The client named itself; the session has answered. @ivar client: as it is known from now on."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """
+    A transaction is asked for. Wants an answer.
+
+    @ivar path: the reverse path; L{None} for the null one and where C{blank} is set.
+    @ivar blank: nothing at all stood behind C{MAIL FROM:}.
+    @ivar size: octets as declared (RFC 1870); L{None} where they were not.
+    @ivar utf8: whether SMTPUTF8 was asked for (RFC 6531).
+    @ivar body: C{""}, C{"7BIT"} or C{"8BITMIME"} (RFC 6152).
+    """
+
+    path: Address | None
+    blank: bool = False
+    size: int | None = None
+    utf8: bool = False
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rcpt:
+    """A recipient is asked for. Wants an answer. @ivar path: the forward path."""
+
+    path: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Content is about to come. Wants an answer: 354, or a refusal, which leaves the transaction as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """
+    The next octets of the content.
+
+    @ivar part: dots unstuffed, every line ended by CRLF; at most L{epost.smtp.data.PART} octets, cut anywhere.
+    """
+
+    part: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The content is complete and without fault. Wants an answer; any answer ends the transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """
+    What the shell holds of this transaction is void: RSET, a new HELO, content with a fault, the end of the session.
+
+    It never follows an L{End}: from there on the message is the shell's.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Nothing more will be read. What the session still has to say is to be sent before the connection ends."""
+
+
+Event = Hello | Mail | Rcpt | Data | Content | End | Discard | Closed
+
+
+class Want(enum.Enum):
+    """Why there is no event."""
+
+    DATA = "data"  # more octets from the client
+    ANSWER = "answer"  # the answer to the last event

@@ -1,0 +1,366 @@
+"""
+The receiving side of SMTP, without I/O: octets in, events and octets out.
+
+The client leads, so this side is a table: verb, method, states in which it may come. The session does not run ahead
+of an undecided answer, so a pipelined command is read only when everything before it is settled.
+Memory: what has come and is not read (the shell stops reading while an answer is undecided, so at most one read of the
+transport; of a line without end only L{LINE_OCTETS} and what the extensions add are kept), one part of content, and
+the replies until L{ServerSession.outgoing} takes them.
+
+RFC 5321 3 and 4; RFC 1870, 2034, 2920, 6152, 6531; spec 8.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from epost.mail.decision import Client
+from epost.mail.reply import Refused, Reply
+from epost.smtp import command, wording
+from epost.smtp.data import MailData
+from epost.smtp.event import Closed, Content, Data, Discard, End, Event, Hello, Mail, Rcpt, Want
+from epost.smtp.settings import ServerSettings
+from epost.smtp.wire import LINE_OCTETS, Unread, encoded, written
+
+HELO_OCTETS = 255  # RFC 5321 4.5.3.1.2
+
+# What would change the structure of a Received field or of a log line (RFC 5322 3.2.3, specials and blanks).
+_ODD = {ord(c): "?" for c in ' ()<>@,;\\"'}
+
+
+__all__ = ["Closed", "Content", "Data", "Discard", "End", "Event", "Hello", "Mail", "Rcpt"]
+__all__ += ["ServerSession", "ServerSettings", "State", "Want"]
+
+
+class State(enum.Enum):
+    """Where a session stands."""
+
+    NAMELESS = "before HELO or EHLO"
+    READY = "between transactions"
+    SENDER = "MAIL was accepted"
+    RECIPIENT = "MAIL and a recipient were accepted"
+    CONTENT = "DATA was accepted"
+    ENDED = "nothing more is read"
+
+
+_ALWAYS = frozenset(State)
+_OPEN = frozenset({State.SENDER, State.RECIPIENT, State.CONTENT})
+_FIRST = {State.NAMELESS: "send HELO or EHLO", State.READY: "send MAIL"}  # where a command is out of turn
+
+
+class ServerSession:
+    """One connection of one client."""
+
+    def __init__(self, settings: ServerSettings, address: str, date: str) -> None:
+        """
+        @param address: the client's IP address, IPv4-mapped ones as IPv4.
+        @param date: of the greeting, RFC 5322.
+        """
+        self.client = Client(address)
+        self._settings = settings
+        self._state = State.NAMELESS
+        self._unread = Unread(LINE_OCTETS + max(row.extra for row in _COMMANDS.values()))
+        self._lost = False
+        self._quit = False
+        self._events: deque[Event] = deque()
+        self._undecided: Mail | Rcpt | Data | End | None = None
+        self._mail = Mail(None)
+        self._data: MailData | None = None
+        self._accepted = 0
+        self._refused = 0
+        self._errors = 0
+        self._out: list[bytes] = []
+        self._transcript: list[str] = []
+        self._say(wording.banner(settings.host, settings.version, settings.build, date))
+
+    # What the shell calls.
+
+    def receive(self, octets: bytes) -> None:
+        """Take what the client sent."""
+        if self._state is not State.ENDED:
+            self._unread.add(octets)
+
+    def lost(self) -> None:
+        """
+        Nothing more will come (end of file). What came whole is still worked off; half a command, or content
+        without its end, is nothing.
+        """
+        self._lost = True
+
+    def nextEvent(self) -> Event | Want:
+        """The next event, or why there is none."""
+        while not self._events:
+            if self._state is State.ENDED:
+                return Closed()
+            if self._undecided is not None:
+                return Want.ANSWER
+            if not (self._readCommand() if self._data is None else self._readContent(self._data)):
+                if not self._lost:
+                    return Want.DATA
+                self._end()
+        return self._events.popleft()
+
+    def answer(self, reply: Reply) -> None:
+        """
+        Answer the event that is undecided. One with code 421 ends the session too. After the end it is of no effect.
+
+        @raise ValueError: no event is undecided.
+        """
+        event, self._undecided = self._undecided, None
+        if self._state is State.ENDED:
+            return
+        if event is None:
+            raise ValueError("nothing is to be answered")
+        self._say(reply)
+        if isinstance(event, Mail):
+            if reply.accepts:
+                self._mail, self._state, self._accepted, self._refused = event, State.SENDER, 0, 0
+        elif isinstance(event, Rcpt):
+            if reply.accepts:
+                self._state = State.RECIPIENT
+                self._accepted += 1
+            else:
+                self._refused += 1
+        elif isinstance(event, Data):
+            if reply.code == 354:
+                self._state = State.CONTENT
+                self._data = self._newData()
+        else:
+            self._state = State.READY
+            if reply.accepts:
+                self._errors = 0
+        self._judge(reply)
+
+    def close(self, reply: Reply) -> None:
+        """
+        End the session from our side, now: what is unread is forgotten, what is undecided stays unanswered.
+
+        @param reply: 421 and why.
+        """
+        if self._state is not State.ENDED:
+            self._say(reply)
+            self._end()
+
+    def outgoing(self) -> bytes:
+        """What is to be written since the last call."""
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+    def transcript(self) -> list[str]:
+        """
+        What receivelog is to have since the last call: greeting, commands as written, replies, in order.
+
+        Octets that are not UTF-8 are surrogates; the log makes every text safe.
+        """
+        lines, self._transcript = self._transcript, []
+        return lines
+
+    @property
+    def unread(self) -> int:
+        """Octets that are held and not read."""
+        return len(self._unread)
+
+    @property
+    def inTransaction(self) -> bool:
+        """Whether MAIL was accepted and the end of data is not answered."""
+        return self._state in _OPEN
+
+    @property
+    def inContent(self) -> bool:
+        """Whether content is expected."""
+        return self._data is not None
+
+    @property
+    def farewell(self) -> bool:
+        """Whether the client itself ended the session, by QUIT or end of file: it sends nothing more."""
+        return self._quit or self._lost
+
+    # Reading.
+
+    def _readCommand(self) -> bool:
+        """Work off one line. @return: whether there was one."""
+        line = self._unread.line()
+        if line is None:
+            return False
+        self._log(line)
+        try:
+            verb, argument = command.split(line)
+            row = _COMMANDS.get(verb)
+            if len(line) + 2 > LINE_OCTETS + (row.extra if row else 0):
+                raise Refused(wording.lineTooLong())
+            if row is None:
+                raise Refused(wording.unknownCommand())
+            if self._state not in row.states:
+                raise Refused(wording.badSequence(_FIRST.get(self._state, "end this transaction")))
+            if argument and not row.argument:
+                raise Refused(wording.badArgument(f"{verb} alone"))
+            row.method(self, argument)
+        except Refused as refused:
+            self._say(refused.reply)
+            self._judge(refused.reply)
+        return True
+
+    def _log(self, line: bytes) -> None:
+        """A command as the client wrote it; the place where credentials will be masked."""
+        self._transcript.append(line.decode("utf-8", "surrogateescape"))
+
+    def _newData(self) -> MailData:
+        """What reads the content."""
+        kept = self._settings
+        return MailData(kept.messageOctets, kept.bareLineEnds == "repair", kept.longLines == "refuse")
+
+    def _readContent(self, data: MailData) -> bool:
+        """Work off one chunk of content. @return: whether there was one."""
+        octets = self._unread.take(data.room)
+        if not octets:
+            return False
+        part = data.feed(octets)
+        fault = data.fault
+        if part:
+            self._events.append(Content(part))
+        elif fault and self._state is State.CONTENT:
+            self._void()  # told as soon as it is known, answered at the end of data
+        if data.ended:
+            self._unread.back(data.excess)
+            self._data = None
+            if fault:
+                self._say(fault)
+                self._judge(fault)
+            else:
+                self._ask(End())
+        return True
+
+    # Telling.
+
+    def _say(self, reply: Reply) -> None:
+        """Reply to the client."""
+        lines = written(reply, self.client.extended)
+        self._transcript += lines
+        self._out.append(encoded(lines))
+
+    def _judge(self, reply: Reply) -> None:
+        """Count a failure; end the session after too many, and after a 421."""
+        if reply.permanent:
+            self._errors += 1
+            if self._errors >= self._settings.errors:
+                self.close(wording.tooManyErrors(self._settings.host))
+        elif reply.code == 421:
+            self._end()
+
+    def _ask(self, event: Mail | Rcpt | Data | End) -> None:
+        """Tell an event that wants an answer."""
+        self._undecided = event
+        self._events.append(event)
+
+    def _void(self) -> None:
+        """End the transaction, if there is one, without a message."""
+        if self._state in _OPEN:
+            self._state = State.READY
+            self._events.append(Discard())
+
+    def _end(self) -> None:
+        """Nothing more is read. From its end on the content is the shell's, so that is not taken back here."""
+        if isinstance(self._undecided, Mail):
+            self._events.append(Discard())
+        elif not isinstance(self._undecided, End):
+            self._void()
+        self._undecided = self._data = None
+        self._state = State.ENDED
+        self._unread.clear()
+        self._events.append(Closed())
+
+    # Commands.
+
+    def _greet(self, name: str, extended: bool) -> None:
+        """HELO and EHLO, which also reset (RFC 5321 4.1.4)."""
+        if not name:
+            raise Refused(wording.badArgument("a host name"))
+        self._void()
+        safe = "".join(c if "!" <= c <= "~" else "?" for c in name[:HELO_OCTETS].translate(_ODD))
+        extensions = self._settings.extensions if extended else ()
+        self.client = replace(self.client, helo=safe, extended=extended)
+        self._state = State.READY
+        self._say(wording.hello(self._settings.host, self.client.address, extensions))
+        self._events.append(Hello(self.client))
+
+    def _helo(self, argument: str) -> None:
+        self._greet(argument, extended=False)
+
+    def _ehlo(self, argument: str) -> None:
+        self._greet(argument, extended=True)
+
+    def _mailFrom(self, argument: str) -> None:
+        event = command.mail(argument, self.client.extended)
+        limit = self._settings.messageOctets
+        if limit and event.size is not None and event.size > limit:
+            raise Refused(wording.tooBig())  # RFC 1870 6.1
+        self._ask(event)
+
+    def _rcptTo(self, argument: str) -> None:
+        event = command.rcpt(argument, self.client.extended, self._mail.utf8)
+        if self._accepted >= self._settings.recipients:
+            raise Refused(wording.tooManyRecipients())
+        self._ask(event)
+
+    def _dataNow(self, argument: str) -> None:
+        if self._state is State.SENDER:
+            raise Refused(wording.noRecipients() if self._refused else wording.badSequence("send RCPT"))
+        self._ask(Data())
+
+    def _rset(self, argument: str) -> None:
+        self._void()
+        self._say(wording.reset())
+
+    def _noop(self, argument: str) -> None:
+        self._say(wording.done())
+
+    def _vrfy(self, argument: str) -> None:
+        if not argument:
+            raise Refused(wording.badArgument("VRFY address"))
+        self._say(wording.notVerified())
+
+    def _expn(self, argument: str) -> None:
+        raise Refused(wording.notImplemented())
+
+    def _help(self, argument: str) -> None:
+        self._say(wording.commands(_COMMANDS))
+
+    def _bye(self, argument: str) -> None:
+        self._quit = True
+        self._say(wording.closing(self._settings.host))
+        self._end()
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """
+    One command.
+
+    @ivar method: what it does. Raises L{Refused} where it fails.
+    @ivar states: those in which it may come.
+    @ivar argument: whether it may have one.
+    @ivar extra: octets that extensions add to the limit of its line.
+    """
+
+    method: Callable[[ServerSession, str], None]
+    states: frozenset[State] = _ALWAYS
+    argument: bool = True
+    extra: int = 0
+
+
+_COMMANDS = {
+    "HELO": _Row(ServerSession._helo),
+    "EHLO": _Row(ServerSession._ehlo),
+    # SIZE adds 26 (RFC 1870 3), BODY 17 (RFC 6152 2), SMTPUTF8 10 (RFC 6531 3.1).
+    "MAIL": _Row(ServerSession._mailFrom, frozenset({State.READY}), extra=26 + 17 + 10),
+    "RCPT": _Row(ServerSession._rcptTo, frozenset({State.SENDER, State.RECIPIENT})),
+    "DATA": _Row(ServerSession._dataNow, frozenset({State.SENDER, State.RECIPIENT}), argument=False),
+    "RSET": _Row(ServerSession._rset, argument=False),
+    "NOOP": _Row(ServerSession._noop),
+    "VRFY": _Row(ServerSession._vrfy),
+    "EXPN": _Row(ServerSession._expn),
+    "HELP": _Row(ServerSession._help),
+    "QUIT": _Row(ServerSession._bye, argument=False),
+}
