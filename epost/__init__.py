@@ -12,13 +12,14 @@ epost: a mail server pair. The back-end has the mailboxes; the gateway in front 
                               its Maildir     │           ├─ patience left ─▶ …-R000n, due later
                                               └── notice ◀┴─ none left ─────▶ …-E001 to the sender
 
-A core of values, grammar and tables (octets and text in, values out) stands inside a shell of sockets, files and a clock.
-The core never waits; the shell never decides.
+A core of values, grammar and tables (octets and text in, values out) stands inside a shell of sockets, files and a
+clock. The core never waits; the shell never decides.
 
     mail/       the values: address reply envelope name entry route decision; and what is written into messages
                 (trace, heading, notice) and when to try again (retry)
     smtp/       the protocol without I/O: server session and client transaction, and all that we say (wording)
-    tables/     .dat text to immutable tables: effect (who may), hops (gateway.dat), accounts, aliases; directory holds them
+    tables/     .dat text to immutable tables: effect (who may), hops (gateway.dat), accounts, aliases; all of them in
+                one directory
     settings    every key, documented once; config reads them from TOML; forms: how values are written
     interfaces  the roles, as zope interfaces: the table of contents
     storage/    the spool and its crash table, mailboxes, serial, group commit, senderlog and receivelog
@@ -26,7 +27,7 @@ The core never waits; the shell never decides.
     admission   who may write to whom; routes: where mail goes; both pure functions of the tables
     intake      what becomes of a message between 354 and 250
     verify      asks the next hop whether a recipient exists
-    dispatch    the queue; returns: notices and warnings
+    dispatch    the queue; agenda: when; lanes: to whom; returns: notices and warnings
     reload      reads the tables again when they change
     daemon      what both daemons are made of; backend and gateway: the two commands
 
@@ -36,7 +37,7 @@ Arrows point down; a test reads every import:
     dispatch, returns → interfaces, mail        intake, verify → interfaces, smtp.wording, mail
     admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail
-    tables, smtp → mail        mail → standard library; config, settings → mail        (Twisted never in mail, smtp, tables, config)
+    tables, smtp, config, settings → mail        mail → standard library        (Twisted in none of these)
 
 Where to start reading: mail/entry.py, smtp/server.py, admission.py, storage/spool.py, daemon.py.
 """

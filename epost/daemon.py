@@ -1,0 +1,294 @@
+"""
+What both daemons are made of: objects built from settings and directory, started and stopped in order.
+
+Ports are opened while the process still may open them; everything that touches the work folder waits until it has
+become the user it will be. At the end the order is turned round: no new clients, then the messages at hand, then the
+queue, then the disk, then the logs.
+
+A configuration that is wrong, and a folder that another daemon holds, end the start with the words that say so and
+with status 1, before anything was made and before any port was opened.
+"""
+
+import os
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from epost import __version__, config, reload
+from epost.admission import Admission
+from epost.dispatch import Dispatcher
+from epost.intake import Intake, Marks
+from epost.lanes import Limits
+from epost.mail import retry, trace
+from epost.mail.address import Address
+from epost.net import caller
+from epost.net.carrier import Carrier
+from epost.net.crowd import Crowd
+from epost.net.exchanges import Exchanges
+from epost.net.receiver import Patience, ReceiverFactory
+from epost.returns import Letterhead
+from epost.routes import Router
+from epost.settings import Settings
+from epost.smtp.settings import ServerSettings
+from epost.storage.disk import Disk
+from epost.storage.durable import Commits
+from epost.storage.inbox import Inbox
+from epost.storage.journal import ReceiveLog, SenderLog
+from epost.storage.lock import FolderLock, FolderTaken
+from epost.storage.places import Places
+from epost.storage.serial import Serial, SerialDamaged
+from epost.storage.spool import Spool
+from epost.tables.directory import Directory
+from epost.verify import Verifier
+
+BUILD = "EPOST"
+GRACE = 10.0  # seconds that messages at hand have when the daemon stops
+
+_log = Logger()
+
+
+class Options(usage.Options):
+    """The command line of both daemons."""
+
+    kind = ""
+    optParameters: ClassVar = [["config", "c", None, "The configuration, a TOML file."]]
+    optFlags: ClassVar = [["check", None, "Read everything, make nothing, say what is wrong, and end."]]
+
+    def postOptions(self) -> None:
+        """With --check, say what is wrong and end: 0 where nothing is, else 1."""
+        if self["config"] is None:
+            raise usage.UsageError(f"which configuration? epost-{self.kind} --config FILE")
+        if self["check"]:
+            faults, notes = reload.check(self["config"], self.kind)
+            for fault in faults:
+                print(fault)
+            for note in notes:
+                print(f"{note} (a remark: this is allowed)")
+            if not faults:
+                print(f"{self['config']}: no faults")
+            raise SystemExit(1 if faults else 0)
+
+
+def makeDaemon(options: Options) -> "Daemon":
+    """
+    The daemon of a command line.
+
+    @raise SystemExit: with status 1, behind the words that say what is wrong.
+    """
+    from twisted.internet import reactor
+
+    try:
+        settings, directory = reload.load(os.path.abspath(options["config"]), options.kind)
+        if settings.folder.is_dir() and (settings.folder / "lock").exists():
+            FolderLock(str(settings.folder)).release()  # told here the words reach the terminal
+    except (config.ConfigError, FolderTaken, OSError) as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from error
+    return Daemon(settings, directory, reactor)
+
+
+class _Door(Factory):
+    """Takes connections for a factory that is built later than the port is opened."""
+
+    noisy = False
+    inside: ReceiverFactory
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """As the factory does."""
+        return self.inside.buildProtocol(addr)
+
+
+class Daemon(MultiService):
+    """
+    One of the two daemons.
+
+    @ivar crowd: the connections.
+    """
+
+    def __init__(self, settings: Settings, directory: Directory, reactor: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.settings = settings
+        self.reactor = reactor
+        self.crowd = Crowd(settings.server.name, settings.limits.connections, settings.limits.connections_per_address)
+        self.directories = reload.Directories(settings, directory, reactor)
+        self._door = _Door()
+        self._ports: list[IListeningPort] = []
+        self._pool = ThreadPool(minthreads=0, maxthreads=1, name="commits")
+
+    # The start.
+
+    def privilegedStartService(self) -> None:
+        """Open the ports."""
+        raiseFileLimit()
+        for description in self.settings.server.listen:
+            listening = serverFromString(self.reactor, description).listen(self._door)  # type: ignore[no-untyped-call]
+            listening.addCallbacks(self._ports.append, self._noPort, errbackArgs=(description,))
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def _noPort(self, failure: Failure, description: str) -> None:
+        line = self.settings.line("server", "listen")
+        _giveUp(f"{self.settings.file}:{line}: cannot listen on {description}: {failure.getErrorMessage()}")
+
+    def startService(self) -> None:
+        """Take the work folder and begin."""
+        try:
+            self._build()
+        except (FolderTaken, SerialDamaged, OSError, ValueError) as error:
+            _giveUp(f"{self.settings.folder}: {error}")
+        self.directories.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.dispatcher.setServiceParent(self)  # type: ignore[no-untyped-call]
+        signal.signal(signal.SIGHUP, self._hangUp)
+        super().startService()  # type: ignore[no-untyped-call]
+        _log.info(
+            "epost-{kind} {version} takes mail for {name} on {ports}",
+            kind=self.settings.kind,
+            version=__version__,
+            name=self.settings.server.name,
+            ports=", ".join(self.settings.server.listen),
+        )
+
+    def _hangUp(self, number: int, frame: object) -> None:
+        """SIGHUP: read the tables again."""
+        self.reactor.callFromThread(self.directories.reload)
+
+    def _build(self) -> None:
+        """Make every part; the order is that of the picture in L{epost}."""
+        settings, clock, root = self.settings, self.reactor, str(self.settings.folder)
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        self.lock = FolderLock(root)
+        self._pool.start()
+        disk = Disk()
+        self.commits = Commits(disk, settings.spool.sync, self._pool.callInThread, self.reactor.callFromThread)
+        spool = self.spool = Spool(disk, root, self.commits)
+        places = Places(root, str(settings.place)) if settings.place else None
+        highest = max(spool.highest, places.sweep(disk) if places else 0)
+        serial = self.serial = Serial(disk, root, highest)
+        inbox = Inbox(disk, places, self.commits, serial.first, clock.seconds) if places else None
+        self.senderLog = SenderLog(f"{root}/senderlog", clock)
+        self.receiveLog = ReceiveLog(f"{root}/receivelog", clock)
+        router = Router(self.directories)
+        carrier = self._carrier(clock)
+        verifier = Verifier(router, carrier, clock, settings.relay.verify_known, settings.relay.verify_unknown)
+        admission = Admission(self.directories, inbox, verifier if settings.relay.verify else None)
+        self.dispatcher = self._dispatcher(inbox, router, carrier, clock)
+        self.directories.subscribe(verifier.forget)
+        self.directories.subscribe(self.dispatcher.lookAgain)
+        marks = Marks(settings.server.name, __version__, settings.limits.received)
+        accepted = self.dispatcher.accepted
+        intake = Intake(marks, serial, spool, inbox, router, self.senderLog, clock, accepted, admission.ours)
+        patience = Patience(settings.timeouts.command, settings.timeouts.block)
+        self._door.inside = ReceiverFactory(
+            self._serverSettings(), admission, intake, self.receiveLog, self.crowd, patience, clock, trace.date
+        )
+
+    def _serverSettings(self) -> ServerSettings:
+        limits = self.settings.limits
+        return ServerSettings(
+            self.settings.server.name,
+            __version__,
+            BUILD,
+            limits.message_octets,
+            limits.recipients,
+            limits.errors,
+            limits.bare_line_ends,
+            limits.long_lines,
+        )
+
+    def _carrier(self, clock: IReactorTime) -> Carrier:
+        """The sending side."""
+        settings = self.settings
+        times = settings.timeouts
+        servers = [(hop.host, hop.port) for hop in settings.relay.name_servers]
+        ours = frozenset(hop.host for hop in settings.listening if hop.port == 25)
+        exchanges = Exchanges(clock, settings.server.name, ours, servers or None, ipv6=hasIPv6())
+        patience = caller.Patience(
+            connect=times.connect,
+            greeting=times.greeting,
+            hello=times.greeting,
+            mail=times.mail,
+            rcpt=times.recipient,
+            data=times.start,
+            block=times.block,
+            end=times.data,
+        )
+        return Carrier(clock, exchanges, self.senderLog, settings.server.name, settings.relay.hello, patience)
+
+    def _dispatcher(self, inbox: Inbox | None, router: Router, carrier: Carrier, clock: IReactorTime) -> Dispatcher:
+        """The queue."""
+        settings = self.settings
+        gateway = settings.relay.gateway
+        letterhead = Letterhead(
+            self._noticeDomain,
+            gateway.host if gateway else "",
+            whole=settings.notice.message_id == "name",
+        )
+        times = settings.retry
+        patience = retry.Patience(
+            times.refused, times.deferred, times.expire, times.warn or float("inf"), dict(times.domains)
+        )
+        limits = Limits(settings.queue.concurrency, settings.queue.per_destination)
+        return Dispatcher(
+            self.spool, inbox, router, carrier, self.senderLog, clock, letterhead, patience, limits, GRACE
+        )
+
+    def _noticeDomain(self, sender: Address) -> str:
+        """Whose postmaster writes to a sender: another's domain would be a forgery (spec 9)."""
+        directory = self.directories()
+        ours = directory.isLocal(sender.domain) or directory.hops.relay(sender.domain) is not None
+        return sender.domain if ours and sender.domain else self.settings.server.name
+
+    # The end.
+
+    def stopService(self) -> "Deferred[None]":
+        """No new clients, then what is at hand, then the queue, then the disk. Fires when all is written."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await DeferredList([cast("Deferred[None]", port.stopListening() or succeed(None)) for port in self._ports])
+        await self.crowd.disperse(self.reactor, GRACE)
+        await cast("Deferred[object]", super().stopService() or succeed(None))  # type: ignore[no-untyped-call]
+        await self.spool.release()
+        await self.commits.close()
+        self.serial.release()
+        self._pool.stop()
+        self.senderLog.flush()
+        self.receiveLog.flush()
+        self.lock.release()
+        _log.info("epost-{kind} has stopped", kind=self.settings.kind)
+
+
+def _giveUp(words: str) -> None:
+    """The daemon cannot run: say why where the operator looks, and end."""
+    _log.critical("{words}", words=words)
+    raise SystemExit(1)
+
+
+def raiseFileLimit() -> None:
+    """As many open files as the system lets us have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def hasIPv6() -> bool:
+    """Whether this machine can reach anything by IPv6; nothing is sent."""
+    if not Path("/proc/net/if_inet6").exists():
+        return False
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        return not probe.connect_ex(("2001:db8::1", 53))
+
+
+__all__ = ["BUILD", "GRACE", "Daemon", "Options", "hasIPv6", "makeDaemon", "raiseFileLimit"]
