@@ -108,6 +108,10 @@ class Entry:
                 waiting[place] = outcome.due
         return waiting
 
+    def abandoned(self) -> dict[int, Reply]:
+        """The recipients with whom patience has ended and about whom nobody was told yet, and what each got."""
+        return {place: o.reply for place, o in self.last().items() if o.fate.failed and not o.due}
+
     def failures(self, place: int, fate: Fate | None = None) -> int:
         """
         How often attempts for one recipient failed.
@@ -129,10 +133,11 @@ class Entry:
     def after(self, attempt: Attempt) -> "Entry":
         """
         The entry with one attempt more. Its name carries the highest number of failed attempts of those recipients that
-        are still pending (spec 6).
+        are to be tried again (spec 6); where there is none it keeps the name of the last attempt, as in the seed.
         """
         longer = replace(self, attempts=(*self.attempts, attempt))
-        retry = max((longer.failures(place) for place in longer.pending()), default=self.name.retry)
+        again = (place for place, due in longer.pending().items() if due)
+        retry = max((longer.failures(place) for place in again), default=self.name.retry)
         return replace(longer, name=self.name.again(max(retry, self.name.retry)))
 
     @property

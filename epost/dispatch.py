@@ -1,0 +1,406 @@
+"""
+The queue service: what is due is routed, handed over, and tried again, returned or buried.
+
+A message rests, by name alone, in a heap of due times, or it is open: its entry is in memory, each of its destinations
+carries out an errand, and when the last one has ended it is closed: removed, returned to its sender, or laid to rest
+until it is due again. What became of each recipient is recorded as soon as it is known, and nothing is removed before
+the notice about it is durable. Whatever else happens follows from the entry, so a crash at any point is only a restart.
+
+An exception in one message is logged with its name and puts that message off; the queue goes on.
+
+House contract 2 and 3; spec 6 (order of the senderlog), 9, 10; RFC 5321 4.5.4.
+"""
+
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from epost.agenda import Agenda
+from epost.interfaces import ICarrier, IInbox, IRouter, ISenderLog, ISpool, Parcel, Report
+from epost.lanes import Lanes, Limits
+from epost.mail import trace
+from epost.mail.entry import Attempt, Entry, Fate, Outcome
+from epost.mail.name import Name
+from epost.mail.reply import Refused, Reply
+from epost.mail.retry import Patience
+from epost.mail.route import Held, Local, Nowhere, Onward, Route
+from epost.returns import Letterhead, Returns
+
+RECIPIENTS = 100  # of one transaction: every server takes as many (RFC 5321 4.5.3.1.8)
+PAUSE = 300.0  # seconds after a fault of ours
+ADOPTED = 500  # names taken over in one turn
+
+DELIVERED = Reply(250, ("Delivered.",), "2.0.0")
+
+
+@dataclass(eq=False, slots=True)
+class _Open:
+    """
+    A message in memory.
+
+    @ivar entry: as recorded.
+    @ivar generation: of the tables that it was routed by.
+    @ivar busy: errands under way, and one while it is being routed.
+    @ivar held: places that a table holds.
+    @ivar crowded: places for which a destination had no room.
+    @ivar ended: whether no recipient is pending any more; the entry need not tell.
+    @ivar faulty: whether something of ours failed.
+    """
+
+    entry: Entry
+    generation: int
+    busy: int = 1
+    held: list[int] = field(default_factory=list)
+    crowded: dict[int, Onward] = field(default_factory=dict)
+    ended: bool = False
+    faulty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """
+    @ivar waiting: messages that are not due, or for which there was no room.
+    @ivar held: messages that a table holds.
+    @ivar parked: messages that are due at a crowded destination, once for each.
+    @ivar open: messages in memory.
+    @ivar connections: to other hosts.
+    """
+
+    waiting: int
+    held: int
+    parked: int
+    open: int
+    connections: int
+
+
+@dataclass(eq=False, slots=True)
+class _Errand:
+    """Some recipients of one message at one destination: L{epost.lanes.Errand}."""
+
+    dispatcher: "Dispatcher"
+    message: _Open
+    route: Route
+    places: tuple[int, ...]
+    name: Name
+    started: float = 0.0
+
+    def begin(self) -> Parcel | None:
+        """Log the attempt and fetch the content."""
+        dispatcher, entry = self.dispatcher, self.message.entry
+        try:
+            self.started = dispatcher.clock.seconds()
+            self.log(self.places)
+            recipients = tuple(entry.envelope.recipients[place] for place in self.places)
+            return Parcel(self.name, entry.envelope, recipients, dispatcher.spool.content(entry.name))
+        except Refused as refused:
+            self.end(self.report(refused.reply))
+        except Exception:
+            self.broken()
+        return None
+
+    def end(self, report: Report) -> None:
+        """Record the outcome."""
+        try:
+            self.dispatcher.record(self, report)
+        except Exception:
+            self.broken()
+        else:
+            self.dispatcher.less(self.message)
+
+    def broken(self) -> None:
+        """Put the message off."""
+        self.dispatcher.fault(self.message)
+        self.dispatcher.less(self.message)
+
+    def report(self, reply: Reply, host: str = "") -> Report:
+        """One reply for all."""
+        return Report((reply,) * len(self.places), host)
+
+    def log(self, places: tuple[int, ...]) -> None:
+        """GetTryServer, once for each domain, in order of RCPT (spec 6); a notice into a mailbox writes nothing."""
+        entry, now, tries = self.message.entry, self.dispatcher.clock.seconds(), self.name.retry
+        if places and not (entry.name.isNotice and isinstance(self.route, Local)):
+            recipients = entry.envelope.recipients
+            for domain in dict.fromkeys(recipients[place].domain for place in places):
+                self.dispatcher.senderLog.trying(self.name, domain, now, now if tries else entry.queued, tries)
+
+
+class Dispatcher(Service):
+    """The queue."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        spool: ISpool,
+        inbox: IInbox | None,
+        router: IRouter,
+        carrier: ICarrier,
+        senderLog: ISenderLog,
+        clock: IReactorTime,
+        letterhead: Letterhead,
+        patience: Patience | None = None,
+        limits: Limits | None = None,
+        grace: float = 10.0,
+    ) -> None:
+        """
+        @param inbox: L{None} on a daemon without mailboxes.
+        @param grace: seconds that attempts have to end when the service stops.
+        """
+        self.spool = spool
+        self.inbox = inbox
+        self.router = router
+        self.senderLog = senderLog
+        self.clock = clock
+        self.patience = patience or Patience()
+        self.limits = limits or Limits()
+        self.grace = grace
+        self.returns = Returns(letterhead, spool, inbox, router, senderLog, clock, self.patience, self.accepted)
+        self._lanes = Lanes(carrier, self.limits, self._spawn, self._recall)
+        self._agenda = Agenda(clock, self._resume, self._room, self._lanes.crowded)
+        self._tasks: set[Deferred[None]] = set()
+        self._open: dict[str, _Open] = {}
+        self._held: dict[str, Name] = {}
+        self._generation = 0
+        self._adopting: IDelayedCall | None = None
+
+    # What the daemon asks.
+
+    def startService(self) -> None:
+        """Take over what the process before left, and begin."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._agenda.running = True
+        self._adopt()
+
+    def stopService(self) -> "Deferred[None]":
+        """Begin nothing more. @return: fires when all attempts have ended, or were abandoned after the grace."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._lanes.stop()
+        self._agenda.stop()
+        if self._adopting is not None and self._adopting.active():
+            self._adopting.cancel()
+        tasks = list(self._tasks)
+        bound = self.clock.callLater(self.grace, _cancel, tasks)
+        return DeferredList(tasks).addCallback(lambda _: bound.cancel() if bound.active() else None)
+
+    def accepted(self, entry: Entry) -> None:
+        """A new message is durable in the spool. It is tried at once, unless memory is full."""
+        if self._agenda.running and self._room():
+            self._begin(entry)
+        else:
+            self._agenda.add(entry.name, entry.queued)
+
+    def lookAgain(self) -> None:
+        """The tables have changed: what they held is routed anew."""
+        self._generation += 1
+        held, self._held = self._held, {}
+        for stem, name in held.items():
+            if stem not in self._open:
+                self._agenda.add(name, self.clock.seconds())
+        self._agenda.pump()
+
+    def counts(self) -> Counts:
+        """For the operator."""
+        return Counts(len(self._agenda), len(self._held), self._lanes.parked(), len(self._open), self._lanes.workers)
+
+    # What rests.
+
+    def _adopt(self) -> None:
+        """Take over the queue, names alone, some in each turn."""
+        found = self.spool.adopt(ADOPTED)
+        for waiting in found:
+            self._agenda.add(waiting.name, waiting.due)
+        self._agenda.pump()
+        if found:
+            self._adopting = self.clock.callLater(0, self._adopt)
+
+    def _recall(self, names: list[Name]) -> None:
+        """A destination has room again; messages that are open look after themselves when they are closed."""
+        self._agenda.recall(name for name in names if name.stem not in self._open)
+
+    def _resume(self, name: Name) -> None:
+        """Read a message and open it."""
+        try:
+            entry = self.spool.load(name)
+        except Refused as refused:
+            self._log.warn("{name} cannot be read: {reply}", name=name, reply=refused.reply)
+            if refused.reply.transient:
+                self._agenda.add(name, self.clock.seconds() + PAUSE)
+        except Exception:
+            self._log.failure("{name} is put off", name=name)
+            self._agenda.add(name, self.clock.seconds() + PAUSE)
+        else:
+            self._begin(entry)
+
+    # An open message.
+
+    def _begin(self, entry: Entry) -> None:
+        message = self._open[entry.name.stem] = _Open(entry, self._generation)
+        try:
+            self._spread(message)
+        except Exception:
+            self.fault(message)
+        self.less(message)
+
+    def _spread(self, message: _Open) -> None:
+        """Route the recipients that are due and send each group its way."""
+        entry, now = message.entry, self.clock.seconds()
+        groups: dict[Route, list[int]] = {}
+        abandoned = entry.abandoned()
+        for place, due in entry.pending().items():
+            if due <= now and place not in abandoned:
+                groups.setdefault(self.router.route(entry.envelope.recipients[place]), []).append(place)
+        for route, places in groups.items():
+            if isinstance(route, Held):
+                message.held = places
+                if not entry.attempts:  # it leaves C{incoming}, and has a line that says why
+                    message.entry = self.spool.record(message.entry, Attempt(now, 0.0, route.because, "", ()))
+            else:
+                for start in range(0, len(places), RECIPIENTS):
+                    self._send(message, route, tuple(places[start : start + RECIPIENTS]))
+
+    def _send(self, message: _Open, route: Onward | Local | Nowhere, places: tuple[int, ...]) -> None:
+        """Begin the attempt of one group."""
+        entry = message.entry
+        tries = max(entry.failures(place) for place in places) if entry.attempts else 0
+        errand = _Errand(self, message, route, places, entry.name.again(tries))
+        message.busy += 1
+        if isinstance(route, Local):
+            self._spawn(self._deliver(errand, route))
+        elif isinstance(route, Nowhere):
+            if errand.begin() is not None:
+                errand.end(errand.report(route.reply))
+        elif not self._lanes.put(route, errand):
+            message.busy -= 1
+            message.crowded.update(dict.fromkeys(places, route))
+
+    async def _deliver(self, errand: _Errand, box: Local) -> None:
+        """Into a mailbox, once for each message however many recipients lead there."""
+        parcel, host = errand.begin(), f"{box.user}@{box.domain}"
+        if parcel is None:
+            return
+        try:
+            if self.inbox is None:
+                raise ValueError("a local route without mailboxes")
+            heading = trace.delivery(parcel.envelope.sender, parcel.recipients[0])
+            if not _reached(errand.message.entry, host):
+                await self.inbox.deliver(box, errand.name, heading, parcel.content)
+            errand.end(errand.report(DELIVERED, host))
+        except Refused as refused:
+            errand.end(errand.report(refused.reply, host))
+        except CancelledError:
+            return
+        except Exception:
+            errand.broken()
+
+    def record(self, errand: _Errand, report: Report) -> None:
+        """Write down what an attempt has done."""
+        message, now = errand.message, self.clock.seconds()
+        entry = message.entry
+        outcomes = tuple(
+            self._outcome(errand, place, reply, now) for place, reply in zip(errand.places, report.replies, strict=True)
+        )
+        failed = tuple(outcome.recipient for outcome in outcomes if outcome.fate.failed)
+        errand.log(failed)
+        if not failed and len(outcomes) == len(entry.pending()):
+            message.ended = True  # the file goes: nothing need be written into it
+        else:
+            attempt = Attempt(errand.started, now - errand.started, report.host, report.tls, outcomes)
+            message.entry = self.spool.record(entry, attempt)
+
+    def _outcome(self, errand: _Errand, place: int, reply: Reply, now: float) -> Outcome:
+        if reply.accepts:
+            return Outcome(place, Fate.DELIVERED, reply)
+        forwards = isinstance(errand.route, Onward) and errand.route.forwards
+        due = self.patience.due(errand.message.entry, place, reply, forwards, now)
+        return Outcome(place, Fate.REFUSED if reply.permanent else Fate.DEFERRED, reply, due or 0.0)
+
+    def fault(self, message: _Open) -> None:
+        """Something of ours failed, in an exception that is being handled."""
+        self._log.failure("{name} is put off", name=message.entry.name)
+        message.faulty = True
+
+    # Its end.
+
+    def less(self, message: _Open) -> None:
+        """One errand has ended; the last one closes the message."""
+        message.busy -= 1
+        if not message.busy:
+            if not message.ended and not message.faulty and self.returns.wanted(message.entry):
+                self._spawn(self._tell(message))
+            else:
+                self._close(message)
+
+    async def _tell(self, message: _Open) -> None:
+        """Write the notices."""
+        try:
+            message.entry = await self.returns.settle(message.entry)
+            message.ended = not message.entry.pending()
+        except Refused as refused:
+            self._log.warn("{name}: no notice now: {reply}", name=message.entry.name, reply=refused.reply)
+            message.faulty = True
+        except CancelledError:
+            return
+        except Exception:
+            self.fault(message)
+        self._close(message)
+
+    def _close(self, message: _Open) -> None:
+        """Nothing is under way for a message any more."""
+        name, now = message.entry.name, self.clock.seconds()
+        del self._open[name.stem]
+        try:
+            if message.ended:
+                self.returns.forget(message.entry)
+            elif not message.faulty:
+                self._rest(message, now)
+        except Exception:
+            self.fault(message)
+        if message.faulty:
+            self._agenda.add(name, now + PAUSE)
+        self._agenda.pump()
+
+    def _rest(self, message: _Open, now: float) -> None:
+        """Lay a message down where it will be found again."""
+        name, pending = message.entry.name, message.entry.pending()
+        due = min((d for p, d in pending.items() if p not in message.crowded and p not in message.held), default=None)
+        for route in dict.fromkeys(message.crowded.values()):
+            if not self._lanes.park(route, name):
+                due = now
+        if message.held and message.generation != self._generation:
+            due = now
+        elif message.held:
+            self._held[name.stem] = name
+        if due is not None:
+            self._agenda.add(name, due)
+
+    def _room(self) -> bool:
+        """Whether memory has room for one more message."""
+        return len(self._open) < self.limits.open
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine; the service does not stop before it has ended."""
+        task = Deferred.fromCoroutine(work)
+        if not task.called:
+            self._tasks.add(task)
+            task.addBoth(self._done, task)
+
+    def _done(self, result: object, task: "Deferred[None]") -> object:
+        self._tasks.discard(task)
+        return result
+
+
+def _cancel(tasks: "list[Deferred[None]]") -> None:
+    """Abandon what has not ended."""
+    for task in tasks:
+        task.cancel()
+
+
+def _reached(entry: Entry, host: str) -> bool:
+    """Whether an earlier attempt has put the message into this mailbox."""
+    return any(a.host == host and any(o.fate is Fate.DELIVERED for o in a.outcomes) for a in entry.attempts)

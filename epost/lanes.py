@@ -1,0 +1,198 @@
+"""
+Destinations side by side: who may connect where, and in which order.
+
+A lane is one destination with what waits for it. Workers take from it, one message after the other over one channel,
+until it is empty. There is a limit of workers for each lane and one for all; where all are taken, lanes that wait for
+one get it in turn, and a worker gives way after a number of messages. So a slow destination holds up only itself.
+
+What a lane may hold in memory is its share: as many as can fill the memory only when all workers are busy. What comes
+beyond it is parked, by name alone, and called back when there is room.
+"""
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError
+
+from epost.interfaces import ICarrier, Parcel, Report
+from epost.mail.name import Name
+from epost.mail.route import Onward
+
+TURN = 20  # messages after which a worker gives way to a lane that has none
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    How much happens at once.
+
+    @ivar concurrency: connections in all.
+    @ivar perDestination: connections to one destination.
+    @ivar open: messages of the queue that are in memory.
+    """
+
+    concurrency: int = 200
+    perDestination: int = 20
+    open: int = 2000
+
+    @property
+    def share(self) -> int:
+        """How many messages one destination may hold in memory without a connection."""
+        return max(self.perDestination, self.open * self.perDestination // self.concurrency - self.perDestination)
+
+
+class Errand(Protocol):
+    """What a lane carries out. None of its methods raises anything."""
+
+    def begin(self) -> Parcel | None:
+        """The attempt starts now. @return: L{None} where it has failed already."""
+
+    def end(self, report: Report) -> None:
+        """What came of it."""
+
+    def broken(self) -> None:
+        """An exception, to be found in C{sys.exc_info}, ended it."""
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    """One destination. @ivar turn: whether it stands in the line of those that wait for a worker."""
+
+    route: Onward
+    queue: deque[Errand] = field(default_factory=deque)
+    workers: int = 0
+    turn: bool = False
+    parked: dict[str, Name] = field(default_factory=dict)
+
+
+class Lanes:
+    """
+    All destinations that have anything to do.
+
+    @ivar workers: connections that are open or being made.
+    """
+
+    def __init__(
+        self,
+        carrier: ICarrier,
+        limits: Limits,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        recall: Callable[[list[Name]], None],
+    ) -> None:
+        """
+        @param spawn: runs a coroutine.
+        @param recall: takes the names of parked messages for which there is room again.
+        """
+        self.workers = 0
+        self._carrier = carrier
+        self._limits = limits
+        self._spawn = spawn
+        self._recall = recall
+        self._lanes: dict[Onward, _Lane] = {}
+        self._turns: deque[_Lane] = deque()
+        self._stopped = False
+
+    def put(self, route: Onward, errand: Errand) -> bool:
+        """Carry out an errand, now or in its turn. @return: whether there was room for it."""
+        lane = self._lanes.get(route)
+        if lane is None:
+            lane = self._lanes[route] = _Lane(route)
+        elif len(lane.queue) >= self._limits.share:
+            return False
+        lane.queue.append(errand)
+        self._staff(lane)
+        return True
+
+    def park(self, route: Onward, name: Name) -> bool:
+        """Remember a message for which there was no room. @return: whether there still is none."""
+        lane = self._lanes.get(route)
+        if lane is None or len(lane.queue) < self._limits.share:
+            return False
+        lane.parked[name.stem] = name
+        return True
+
+    def parked(self) -> int:
+        """How many wait by name alone, a message counted once for each destination."""
+        return sum(len(lane.parked) for lane in self._lanes.values())
+
+    def crowded(self) -> bool:
+        """Whether anything is parked."""
+        return any(lane.parked for lane in self._lanes.values())
+
+    def stop(self) -> None:
+        """Start nothing more. What is under way comes to its end, unless it is cancelled."""
+        self._stopped = True
+        self._turns.clear()
+        for lane in self._lanes.values():
+            lane.queue.clear()
+
+    def _staff(self, lane: _Lane) -> None:
+        """Give a lane the workers that it can use."""
+        while lane.queue and lane.workers < self._limits.perDestination and not self._stopped:
+            if self.workers >= self._limits.concurrency:
+                if not lane.turn:
+                    lane.turn = True
+                    self._turns.append(lane)
+                return
+            self._hire(lane)
+
+    def _hire(self, lane: _Lane) -> None:
+        lane.workers += 1
+        self.workers += 1
+        self._spawn(self._work(lane))
+
+    async def _work(self, lane: _Lane) -> None:
+        """Hand over one message after the other on one channel."""
+        channel = self._carrier.channel(lane.route)
+        try:
+            sent, last = 0, False
+            while lane.queue and not last:
+                errand = self._take(lane)
+                parcel = errand.begin()
+                if parcel is None:
+                    continue
+                try:
+                    report = await channel.send(parcel)
+                except CancelledError:
+                    raise
+                except Exception:
+                    errand.broken()
+                    break
+                sent += 1
+                last = not lane.queue or (sent >= TURN and bool(self._turns))
+                if last:
+                    channel.quit()  # before the outcome: in senderlog QUIT stands before what follows (seed)
+                errand.end(report)
+            if not last:
+                channel.quit()
+        except CancelledError:
+            channel.quit()
+        finally:
+            self._leave(lane)
+
+    def _take(self, lane: _Lane) -> Errand:
+        """The next errand; what is parked moves up."""
+        errand = lane.queue.popleft()
+        room = self._limits.share - len(lane.queue)
+        if lane.parked and room > self._limits.share // 2:
+            names = [lane.parked.pop(stem) for stem in list(lane.parked)[:room]]
+            self._recall(names)
+        return errand
+
+    def _leave(self, lane: _Lane) -> None:
+        """A worker has gone: its place is for the lane whose turn it is."""
+        lane.workers -= 1
+        self.workers -= 1
+        while self._turns and self.workers < self._limits.concurrency:
+            first = self._turns.popleft()
+            first.turn = False
+            if first.queue:
+                self._hire(first)
+                self._staff(first)
+        self._staff(lane)
+        if not lane.workers and not lane.queue and self._lanes.get(lane.route) is lane:
+            del self._lanes[lane.route]
+            if lane.parked:
+                self._recall(list(lane.parked.values()))
