@@ -19,7 +19,7 @@ _VALUES = {"mail"}
 _ROLES = {"interfaces", "mail"}
 _READING = {"mail", "forms", "settings", "config", "tables"}
 _BELOW = _ROLES | _READING | {"smtp", "storage", "net", "admission", "routes", "verify"}
-_BELOW |= {"intake", "reload", "returns", "dispatch"}
+_BELOW |= {"intake", "reload", "returns", "dispatch", "agenda", "errand", "lanes"}
 
 # The first part of a module's name below epost, and what it may import besides itself and the standard library.
 MAY: dict[str, set[str]] = {
@@ -37,7 +37,10 @@ MAY: dict[str, set[str]] = {
     "verify": _ROLES | {"smtp.wording"},
     "intake": _ROLES | {"smtp.wording"},
     "returns": _ROLES,
-    "dispatch": _ROLES | {"returns"},
+    "agenda": _ROLES,
+    "lanes": _ROLES,
+    "errand": _ROLES,
+    "dispatch": _ROLES | {"agenda", "errand", "lanes", "returns"},
     "reload": _READING,
     "daemon": _BELOW,
     "backend": _BELOW | {"daemon"},
