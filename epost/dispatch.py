@@ -12,7 +12,7 @@ House contract 2 and 3; spec 6 (order of the senderlog), 9, 10; RFC 5321 4.5.4.
 """
 
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import Service
@@ -21,10 +21,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from epost.agenda import Agenda
-from epost.interfaces import ICarrier, IInbox, IRouter, ISenderLog, ISpool, Parcel, Report
+from epost.errand import Desk, Errand, Open
+from epost.interfaces import ICarrier, IInbox, IRouter, ISenderLog, ISpool
 from epost.lanes import Lanes, Limits
 from epost.mail import trace
-from epost.mail.entry import Attempt, Entry, Fate, Outcome
+from epost.mail.entry import Attempt, Entry, Fate
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
 from epost.mail.retry import Patience
@@ -36,29 +37,6 @@ PAUSE = 300.0  # seconds after a fault of ours
 ADOPTED = 500  # names taken over in one turn
 
 DELIVERED = Reply(250, ("Delivered.",), "2.0.0")
-
-
-@dataclass(eq=False, slots=True)
-class _Open:
-    """
-    A message in memory.
-
-    @ivar entry: as recorded.
-    @ivar generation: of the tables that it was routed by.
-    @ivar busy: errands under way, and one while it is being routed.
-    @ivar held: places that a table holds.
-    @ivar crowded: places for which a destination had no room.
-    @ivar ended: whether no recipient is pending any more; the entry need not tell.
-    @ivar faulty: whether something of ours failed.
-    """
-
-    entry: Entry
-    generation: int
-    busy: int = 1
-    held: list[int] = field(default_factory=list)
-    crowded: dict[int, Onward] = field(default_factory=dict)
-    ended: bool = False
-    faulty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,58 +54,6 @@ class Counts:
     parked: int
     open: int
     connections: int
-
-
-@dataclass(eq=False, slots=True)
-class _Errand:
-    """Some recipients of one message at one destination: L{epost.lanes.Errand}."""
-
-    dispatcher: "Dispatcher"
-    message: _Open
-    route: Route
-    places: tuple[int, ...]
-    name: Name
-    started: float = 0.0
-
-    def begin(self) -> Parcel | None:
-        """Log the attempt and fetch the content."""
-        dispatcher, entry = self.dispatcher, self.message.entry
-        try:
-            self.started = dispatcher.clock.seconds()
-            self.log(self.places)
-            recipients = tuple(entry.envelope.recipients[place] for place in self.places)
-            return Parcel(self.name, entry.envelope, recipients, dispatcher.spool.content(entry.name))
-        except Refused as refused:
-            self.end(self.report(refused.reply))
-        except Exception:
-            self.broken()
-        return None
-
-    def end(self, report: Report) -> None:
-        """Record the outcome."""
-        try:
-            self.dispatcher.record(self, report)
-        except Exception:
-            self.broken()
-        else:
-            self.dispatcher.less(self.message)
-
-    def broken(self) -> None:
-        """Put the message off."""
-        self.dispatcher.fault(self.message)
-        self.dispatcher.less(self.message)
-
-    def report(self, reply: Reply, host: str = "") -> Report:
-        """One reply for all."""
-        return Report((reply,) * len(self.places), host)
-
-    def log(self, places: tuple[int, ...]) -> None:
-        """GetTryServer, once for each domain, in order of RCPT (spec 6); a notice into a mailbox writes nothing."""
-        entry, now, tries = self.message.entry, self.dispatcher.clock.seconds(), self.name.retry
-        if places and not (entry.name.isNotice and isinstance(self.route, Local)):
-            recipients = entry.envelope.recipients
-            for domain in dict.fromkeys(recipients[place].domain for place in places):
-                self.dispatcher.senderLog.trying(self.name, domain, now, now if tries else entry.queued, tries)
 
 
 class Dispatcher(Service):
@@ -155,16 +81,16 @@ class Dispatcher(Service):
         self.spool = spool
         self.inbox = inbox
         self.router = router
-        self.senderLog = senderLog
         self.clock = clock
         self.patience = patience or Patience()
         self.limits = limits or Limits()
         self.grace = grace
         self.returns = Returns(letterhead, spool, inbox, router, senderLog, clock, self.patience, self.accepted)
+        self._desk = Desk(spool, senderLog, clock, self.patience, self._less)
         self._lanes = Lanes(carrier, self.limits, self._spawn, self._recall)
         self._agenda = Agenda(clock, self._resume, self._room, self._lanes.crowded)
         self._tasks: set[Deferred[None]] = set()
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, Open] = {}
         self._held: dict[str, Name] = {}
         self._generation = 0
         self._adopting: IDelayedCall | None = None
@@ -240,14 +166,14 @@ class Dispatcher(Service):
     # An open message.
 
     def _begin(self, entry: Entry) -> None:
-        message = self._open[entry.name.stem] = _Open(entry, self._generation)
+        message = self._open[entry.name.stem] = Open(entry, self._generation)
         try:
             self._spread(message)
         except Exception:
-            self.fault(message)
-        self.less(message)
+            message.fault()
+        self._less(message)
 
-    def _spread(self, message: _Open) -> None:
+    def _spread(self, message: Open) -> None:
         """Route the recipients that are due and send each group its way."""
         entry, now = message.entry, self.clock.seconds()
         groups: dict[Route, list[int]] = {}
@@ -264,22 +190,22 @@ class Dispatcher(Service):
                 for start in range(0, len(places), RECIPIENTS):
                     self._send(message, route, tuple(places[start : start + RECIPIENTS]))
 
-    def _send(self, message: _Open, route: Onward | Local | Nowhere, places: tuple[int, ...]) -> None:
+    def _send(self, message: Open, route: Onward | Local | Nowhere, places: tuple[int, ...]) -> None:
         """Begin the attempt of one group."""
         entry = message.entry
         tries = max(entry.failures(place) for place in places) if entry.attempts else 0
-        errand = _Errand(self, message, route, places, entry.name.again(tries))
+        errand = Errand(self._desk, message, route, places, entry.name.again(tries))
         message.busy += 1
         if isinstance(route, Local):
             self._spawn(self._deliver(errand, route))
         elif isinstance(route, Nowhere):
             if errand.begin() is not None:
-                errand.end(errand.report(route.reply))
+                errand.endAll(route.reply)
         elif not self._lanes.put(route, errand):
             message.busy -= 1
             message.crowded.update(dict.fromkeys(places, route))
 
-    async def _deliver(self, errand: _Errand, box: Local) -> None:
+    async def _deliver(self, errand: Errand, box: Local) -> None:
         """Into a mailbox, once for each message however many recipients lead there."""
         parcel, host = errand.begin(), f"{box.user}@{box.domain}"
         if parcel is None:
@@ -290,44 +216,17 @@ class Dispatcher(Service):
             heading = trace.delivery(parcel.envelope.sender, parcel.recipients[0])
             if not _reached(errand.message.entry, host):
                 await self.inbox.deliver(box, errand.name, heading, parcel.content)
-            errand.end(errand.report(DELIVERED, host))
+            errand.endAll(DELIVERED, host)
         except Refused as refused:
-            errand.end(errand.report(refused.reply, host))
+            errand.endAll(refused.reply, host)
         except CancelledError:
             return
         except Exception:
             errand.broken()
 
-    def record(self, errand: _Errand, report: Report) -> None:
-        """Write down what an attempt has done."""
-        message, now = errand.message, self.clock.seconds()
-        entry = message.entry
-        outcomes = tuple(
-            self._outcome(errand, place, reply, now) for place, reply in zip(errand.places, report.replies, strict=True)
-        )
-        failed = tuple(outcome.recipient for outcome in outcomes if outcome.fate.failed)
-        errand.log(failed)
-        if not failed and len(outcomes) == len(entry.pending()):
-            message.ended = True  # the file goes: nothing need be written into it
-        else:
-            attempt = Attempt(errand.started, now - errand.started, report.host, report.tls, outcomes)
-            message.entry = self.spool.record(entry, attempt)
-
-    def _outcome(self, errand: _Errand, place: int, reply: Reply, now: float) -> Outcome:
-        if reply.accepts:
-            return Outcome(place, Fate.DELIVERED, reply)
-        forwards = isinstance(errand.route, Onward) and errand.route.forwards
-        due = self.patience.due(errand.message.entry, place, reply, forwards, now)
-        return Outcome(place, Fate.REFUSED if reply.permanent else Fate.DEFERRED, reply, due or 0.0)
-
-    def fault(self, message: _Open) -> None:
-        """Something of ours failed, in an exception that is being handled."""
-        self._log.failure("{name} is put off", name=message.entry.name)
-        message.faulty = True
-
     # Its end.
 
-    def less(self, message: _Open) -> None:
+    def _less(self, message: Open) -> None:
         """One errand has ended; the last one closes the message."""
         message.busy -= 1
         if not message.busy:
@@ -336,7 +235,7 @@ class Dispatcher(Service):
             else:
                 self._close(message)
 
-    async def _tell(self, message: _Open) -> None:
+    async def _tell(self, message: Open) -> None:
         """Write the notices."""
         try:
             message.entry = await self.returns.settle(message.entry)
@@ -347,10 +246,10 @@ class Dispatcher(Service):
         except CancelledError:
             return
         except Exception:
-            self.fault(message)
+            message.fault()
         self._close(message)
 
-    def _close(self, message: _Open) -> None:
+    def _close(self, message: Open) -> None:
         """Nothing is under way for a message any more."""
         name, now = message.entry.name, self.clock.seconds()
         del self._open[name.stem]
@@ -360,12 +259,12 @@ class Dispatcher(Service):
             elif not message.faulty:
                 self._rest(message, now)
         except Exception:
-            self.fault(message)
+            message.fault()
         if message.faulty:
             self._agenda.add(name, now + PAUSE)
         self._agenda.pump()
 
-    def _rest(self, message: _Open, now: float) -> None:
+    def _rest(self, message: Open, now: float) -> None:
         """Lay a message down where it will be found again."""
         name, pending = message.entry.name, message.entry.pending()
         due = min((d for p, d in pending.items() if p not in message.crowded and p not in message.held), default=None)
