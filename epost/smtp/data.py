@@ -109,7 +109,7 @@ class MailData:
         return b"" if self._bare or self._big or self._long else text
 
     def _measure(self, text: bytes) -> None:
-        """Look for a line that is too long, in leaps from line end to line end that no line within the limit can stop."""
+        """Look for a line that is too long, leaping from a line end to the last one that the limit allows."""
         at = -self._column
         while (end := text.rfind(b"\n", max(at, 0), at + LINE_OCTETS + 2)) >= 0:
             at = end + 1
