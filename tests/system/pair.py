@@ -62,12 +62,19 @@ def freePorts(count: int) -> list[int]:
 
 
 def toml(sections: Sections) -> str:
-    """Sections as TOML: JSON writes texts, numbers, switches and lists of them in the same way."""
+    """Sections as TOML: JSON writes texts, numbers, switches and lists of them in the same way, and tables nearly so."""
     lines = []
     for section, values in sections.items():
         lines.append(f"[{section}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
+        lines += [f"{key} = {_value(value)}" for key, value in values.items() if value is not None]
     return "\n".join(lines) + "\n"
+
+
+def _value(value: object) -> str:
+    """One value as TOML."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_value(one)}" for key, one in value.items()) + "}"
+    return json.dumps(value)
 
 
 class Daemon:
