@@ -62,7 +62,7 @@ def freePorts(count: int) -> list[int]:
 
 
 def toml(sections: Sections) -> str:
-    """Sections as TOML: JSON writes texts, numbers, switches and lists of them in the same way, and tables nearly so."""
+    """Sections as TOML: JSON writes texts, numbers, switches and lists in the same way, and tables nearly so."""
     lines = []
     for section, values in sections.items():
         lines.append(f"[{section}]")
