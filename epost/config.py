@@ -25,10 +25,10 @@ KINDS = ("backend", "gateway")
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?\Z")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
 _PLACE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)\Z", re.DOTALL)
-_BELONGS = {  # what a daemon of the other kind would say, and what to do instead
-    "mailboxes": "no such section: the gateway has no mailboxes, it passes mail on by [tables] gateway",
-    "server.postmaster": "no such key: the back-end names the account in [domains] postmaster",
-    "domains.postmaster": "no such key: the gateway names the address in [server] postmaster",
+_BELONGS = {  # what only a daemon of the other kind knows, and what to do instead
+    "mailboxes": "none, since a gateway has no mailboxes: [tables] gateway names the hosts that have",
+    "server.postmaster": "the account in [domains] postmaster",
+    "domains.postmaster": "the address in [server] postmaster",
 }
 
 
@@ -116,8 +116,10 @@ class _Reading:
         before = len(self.faults)
         known = [name for name in SECTIONS if (self.kind, name) != ("gateway", "mailboxes")]
         for name in tree:
-            if name not in known:
-                self._unknown(name, f"section [{name}]" if isinstance(tree[name], dict) else f"key {name}", known)
+            if not isinstance(tree[name], dict) and name not in SECTIONS:
+                self.fault(name, f"key {name} outside of a section", "a section such as [server] above it")
+            elif name not in known:
+                self._unknown(name, f"section [{name}]", known)
         sections = {name: self.section(name, cls, tree.get(name, {})) for name, cls in SECTIONS.items()}
         if self.kind == "gateway":
             sections["mailboxes"] = None
@@ -157,14 +159,13 @@ class _Reading:
         try:
             return form.read(raw)
         except ValueError as error:
-            self.fault(name, f"[{section}] {key.name} = {written(raw)} {error}".rstrip(), form.expected)
+            self.fault(name, f"[{section}] {key.name} = {written(raw)}: {error}".rstrip(": "), form.expected)
             return None
 
     def _unknown(self, name: str, what: str, known: Iterable[str]) -> None:
         """A section or a key that is none, and the nearest one that is."""
         if name in _BELONGS:
-            why, _, expected = _BELONGS[name].partition(": ")
-            self.fault(name, f"{what}: {why}", expected)
+            self.fault(name, f"{what} is not for a {self.kind}", _BELONGS[name])
             return
         near = difflib.get_close_matches(name.rpartition(".")[2], list(known), 1, 0.0)
         self.fault(name, f"unknown {what}", f"{near[0]} perhaps, or one of {', '.join(known)}")

@@ -148,7 +148,7 @@ def _address(line: Line, name: str, domain: str, local: Sequence[str], faults: l
         )
         return None
     if address.domain not in local:
-        expected = f"one of [domains] local: {', '.join(local)}"
+        expected = f"one of [domains] local: {', '.join(local) or 'none'}"
         faults.append(line.fault(f"{address.domain} is not local", expected))
         return None
     return address

@@ -164,7 +164,9 @@ def _pair(line: Line, local: list[str], faults: list[Fault]) -> tuple[Address, A
         faults.append(line.fault(str(error), "addresses with a domain; * stands in the local part alone"))
         return None
     if alias.domain not in local:
-        faults.append(line.fault(f"{alias.domain} is not local", f"one of [domains] local: {', '.join(local)}"))
+        faults.append(
+            line.fault(f"{alias.domain} is not local", f"one of [domains] local: {', '.join(local) or 'none'}")
+        )
     elif alias.local.count("*") > 1:
         faults.append(line.fault("more than one * in the alias", "one, whose text is carried into the target"))
     elif target.local.count("*") > alias.local.count("*"):

@@ -1,0 +1,307 @@
+"""Tests of L{epost.admission}: the matrix of spec 3, cell by cell, and what effect.dat changes in it."""
+
+from itertools import product
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from epost.admission import Admission, decideRecipient, decideSender, isOurs
+from epost.interfaces import IAdmission, IContent, IDraft, IInbox
+from epost.mail.address import Address, parseAddress, postmaster
+from epost.mail.decision import Because, Client, Decision
+from epost.mail.fault import Fault
+from epost.mail.name import Name
+from epost.mail.reply import Reply
+from epost.mail.route import Local
+from epost.smtp import wording
+from epost.tables.directory import Directory, Ground, build
+from epost.tables.patterns import Network, network
+
+OFFICE = Client("192.168.0.5")
+STRANGER = Client("203.0.113.9")
+NEXTHOP = Client("192.168.7.7")
+LOGGED = Client("203.0.113.9", account=parseAddress("user1@test.jp"))
+
+
+def directory(
+    effect: str = "", gateway: str = "relay.jp, 192.168.7.7", aliases: str = "", **ground: object
+) -> Directory:
+    """One with the account user1@test.jp and the alias all@test.jp."""
+    faults: list[Fault] = []
+    texts = {
+        "effect": ("effect.dat", effect.encode()),
+        "gateway": ("gateway.dat", gateway.encode()),
+        "accounts": ("accounts.dat", b"user1\tpass1234\nfull\tpass1234\t\t\t\t\t\t1000\n"),
+        "aliases": ("aliases.dat", f"all@test.jp\tuser1@test.jp\n{aliases}".encode()),
+    }
+    nets: tuple[Network, ...] = (network("192.168.0.0/24"),)  # type: ignore[assignment]
+    if not ground.get("local", True):
+        del texts["accounts"], texts["aliases"]
+    known = {"local": ("test.jp",), "networks": nets, "mailboxes": True} | ground
+    found = build(Ground("backend.toml", "mx.test.jp", **known), texts, faults, [])  # type: ignore[arg-type]
+    assert not faults, faults
+    return found
+
+
+def mail(there: Directory, client: Client, path: str | None, blank: bool = False) -> Decision:
+    """What becomes of MAIL."""
+    return decideSender(there, client, parseAddress(path) if path else None, blank)
+
+
+def rcpt(there: Directory, client: Client, path: str | None, forward: str) -> str:
+    """What becomes of a message, as one word: accept, mail (refused there), unknown, relay."""
+    sender = mail(there, client, path)
+    if not sender.accepts:
+        return {wording.invalidSender(): "false", wording.noAccount(): "noaccount"}[sender.reply]
+    to = parseAddress(forward) if "@" in forward else postmaster()
+    reply = decideRecipient(there, client, parseAddress(path) if path else None, sender, to).reply
+    words = {wording.recipientOk(to): "accept", wording.unknownUser(to): "unknown", wording.relaying(to): "relay"}
+    return words[reply]
+
+
+COLUMNS = ("user1@test.jp", "nobody@test.jp", "x@outside.jp", "x@relay.jp")
+INTERNAL = ("accept", "unknown", "accept", "accept")
+OUTSIDE = ("accept", "unknown", "relay", "accept")
+NOACCOUNT = ("noaccount",) * 4
+FALSE = ("false",) * 4
+SENDERS = ("user1@test.jp", "all@test.jp", "nobody@test.jp", "x@outside.jp", "x@relay.jp", None)
+
+
+class MatrixTests(SynchronousTestCase):
+    """Every kind of client, every kind of sender, every kind of recipient, under every kind of line."""
+
+    def assertMatrix(self, there: Directory, client: Client, *rows: tuple[str, ...]) -> None:
+        """The rows stand for L{SENDERS}."""
+        found = {path: tuple(rcpt(there, client, path, to) for to in COLUMNS) for path in SENDERS}
+        self.assertEqual(found, dict(zip(SENDERS, rows, strict=True)))
+
+    def test_office(self) -> None:
+        """In [relay] networks the matrix is E-Post's."""
+        self.assertMatrix(directory(), OFFICE, INTERNAL, INTERNAL, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
+
+    def test_stranger(self) -> None:
+        """From anywhere else a reverse path of ours makes nobody internal: no open relay."""
+        self.assertMatrix(directory(), STRANGER, *[OUTSIDE] * 6)
+
+    def test_loggedIn(self) -> None:
+        """Whoever logged in is internal, whatever his path, but not with a null one or one of ours that is none."""
+        self.assertMatrix(directory(), LOGGED, INTERNAL, INTERNAL, NOACCOUNT, INTERNAL, INTERNAL, OUTSIDE)
+
+    def test_nextHop(self) -> None:
+        """A next hop's own notices, from the null path, get out; nothing else of it does."""
+        self.assertMatrix(directory(), NEXTHOP, *[OUTSIDE] * 5, INTERNAL)
+
+    def test_everyNetwork(self) -> None:
+        """networks = ["*"] is E-Post's behaviour: the reverse path is believed."""
+        every = directory(networks=(network("0.0.0.0/0"), network("::/0")))
+        self.assertMatrix(every, STRANGER, INTERNAL, INTERNAL, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
+
+    def test_true(self) -> None:
+        """true relays without condition, but not for an internal sender that has no account."""
+        for client in (OFFICE, STRANGER, NEXTHOP, LOGGED):
+            there = directory(f"{client.address} true")
+            self.assertMatrix(there, client, INTERNAL, INTERNAL, NOACCOUNT, INTERNAL, INTERNAL, INTERNAL)
+
+    def test_only(self) -> None:
+        """Who is in an only line may do all; who is in none writes to internal users only, though he is internal."""
+        there = directory("192.168.0.* only")
+        self.assertMatrix(there, OFFICE, INTERNAL, INTERNAL, NOACCOUNT, INTERNAL, INTERNAL, INTERNAL)
+        there = directory("10.*.*.* only")
+        self.assertMatrix(there, OFFICE, OUTSIDE, OUTSIDE, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
+        self.assertMatrix(there, LOGGED, OUTSIDE, OUTSIDE, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
+
+    def test_onlyAfterAnother(self) -> None:
+        """A line that matches before an only line wins, and only narrows nothing then."""
+        for line in ("192.168.0.5 true", "192.168.0.5 default"):
+            there = directory(f"{line}\n10.*.*.* only")
+            self.assertEqual(rcpt(there, OFFICE, "user1@test.jp", "x@outside.jp"), "accept", line)
+
+    def test_false(self) -> None:
+        """false refuses at MAIL."""
+        for client in (OFFICE, STRANGER, NEXTHOP):
+            self.assertMatrix(directory(f"{client.address} false"), client, *[FALSE] * 6)
+
+    def test_default(self) -> None:
+        """default ends the reading and leaves the matrix."""
+        there = directory("192.168.0.5 default\n192.168.0.5 false")
+        self.assertMatrix(there, OFFICE, INTERNAL, INTERNAL, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
+
+    def test_norelay(self) -> None:
+        """norelay is the matrix without the outside; norelay,2 refuses at MAIL with the words of false."""
+        there = directory("192.168.0.5 norelay")
+        self.assertMatrix(there, OFFICE, OUTSIDE, OUTSIDE, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
+        self.assertMatrix(directory("192.168.0.5 norelay,2"), OFFICE, *[FALSE] * 6)
+
+    def test_options(self) -> None:
+        """AUTH lifts false and norelay but with ,0, and never norelay,2."""
+        lifted = (INTERNAL, INTERNAL, NOACCOUNT, INTERNAL, INTERNAL, OUTSIDE)
+        narrowed = (OUTSIDE, OUTSIDE, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
+        refused = (FALSE,) * 6
+        for kind, rows in {
+            "false": lifted, "false,1": lifted, "false,0": refused,
+            "norelay": lifted, "norelay,1": lifted, "norelay,0": narrowed, "norelay,2": refused,
+        }.items():  # fmt: skip
+            self.assertMatrix(directory(f"203.0.113.9 {kind}"), LOGGED, *rows)
+
+    def test_optionsMeanNothingWithoutAuth(self) -> None:
+        """Without AUTH the options 0 and 1 are the same."""
+        for kind, option in product(("true", "false", "only", "default", "norelay"), ("0", "1")):
+            plain = directory(f"192.168.0.5 {kind}")
+            there = directory(f"192.168.0.5 {kind},{option}")
+            for path, to in product(SENDERS, COLUMNS):
+                self.assertEqual(rcpt(there, OFFICE, path, to), rcpt(plain, OFFICE, path, to))
+
+
+class SenderTests(SynchronousTestCase):
+    """MAIL, beside the matrix."""
+
+    def test_seed(self) -> None:
+        """The seed's table, and what decided."""
+        there = directory(
+            "#<> default\n#blank false\nbaito@test.jp false\nuser1@test.jp false\n192.168.7.7 true", local=()
+        )
+        self.assertEqual(str(mail(there, NEXTHOP, "Baito@test.jp").because), 'effect.dat:3 "baito@test.jp false"')
+        self.assertEqual(mail(there, NEXTHOP, "user1@test.jp").reply, wording.invalidSender())
+        self.assertEqual(rcpt(there, NEXTHOP, "bucho@test.jp", "user2@test-sample00.jp"), "accept")
+        self.assertEqual(rcpt(there, NEXTHOP, None, "user2@test-sample00.jp"), "accept")
+        self.assertEqual(rcpt(there, STRANGER, "user2@test-sample00.jp", "x@relay.jp"), "accept")
+        self.assertEqual(rcpt(there, STRANGER, "bucho@test.jp", "user2@test-sample00.jp"), "relay")
+
+    def test_blank(self) -> None:
+        """Nothing behind MAIL FROM: is 550 where #blank false matches, else 501."""
+        for effect, client, code in [
+            ("", OFFICE, 501), ("#blank false", OFFICE, 550), ("#blank false", LOGGED, 501),
+            ("#blank false,0", LOGGED, 550),
+            ("#blank true", OFFICE, 501), ("192.168.0.5 true\n#blank false", OFFICE, 501), ("#<> false", OFFICE, 501),
+        ]:  # fmt: skip
+            self.assertEqual(mail(directory(effect), client, None, blank=True).reply.code, code, effect)
+
+    def test_aliasesCount(self) -> None:
+        """With a wildcard alias every address of the domain has an account."""
+        there = directory(aliases="*@test.jp\t*@test.jp\n")
+        self.assertEqual(rcpt(there, OFFICE, "anybody@test.jp", "x@outside.jp"), "accept")
+        self.assertEqual(rcpt(there, STRANGER, None, "anybody@test.jp"), "accept")
+
+    def test_ours(self) -> None:
+        """Missing fields are added for those alone who are internal and name themselves."""
+        there = directory()
+        found = [isOurs(there, c, p) for c in (OFFICE, STRANGER, LOGGED) for p in (parseAddress("user1@test.jp"), None)]
+        self.assertEqual(found, [True, False, False, False, True, False])
+
+
+class RecipientTests(SynchronousTestCase):
+    """RCPT, beside the matrix."""
+
+    def test_becauseOfARefusal(self) -> None:
+        """Who may not write to the outside is told by the line that narrowed him, or by his row of the matrix."""
+        for effect, client, because in [
+            ("user1@test.jp norelay", OFFICE, 'effect.dat:1 "user1@test.jp norelay"'),
+            ("'\n10.*.*.* only", OFFICE, 'effect.dat:2 "10.*.*.* only"'),
+            ("", STRANGER, 'matrix "from outside"'),
+        ]:
+            there = directory(effect)
+            path, to = parseAddress("user1@test.jp"), parseAddress("x@outside.jp")
+            decision = decideRecipient(there, client, path, decideSender(there, client, path), to)
+            self.assertEqual((decision.reply, str(decision.because)), (wording.relaying(to), because))
+
+    def test_postmaster(self) -> None:
+        """postmaster is taken from everybody where one is known, with and without domain."""
+        there = directory(postmaster=parseAddress("user1@test.jp"))
+        for to in ("postmaster", "postmaster@test.jp", "Postmaster@mx.test.jp", "postmaster@relay.jp"):
+            self.assertEqual(rcpt(there, STRANGER, "x@outside.jp", to), "accept", to)
+        self.assertEqual(rcpt(directory(), STRANGER, None, "postmaster"), "unknown")
+
+    def test_wideLinesMakeNoRelay(self) -> None:
+        """A line for * or *.jp in gateway.dat opens nothing."""
+        there = directory(gateway="*, 192.168.7.7\n*.jp, 192.168.7.7")
+        self.assertEqual(rcpt(there, STRANGER, "x@a.com", "x@outside.jp"), "relay")
+        self.assertEqual(rcpt(there, STRANGER, "x@a.com", "x@outside.com"), "relay")
+
+
+@implementer(IInbox)
+class Boxes:
+    """Mailboxes that hold 1000 octets each."""
+
+    def draft(self, box: Local, origin: Name, heading: bytes) -> IDraft:
+        """Never asked here."""
+        raise AssertionError
+
+    def deliver(self, box: Local, origin: Name, heading: bytes, content: IContent) -> "Deferred[None]":
+        """Never asked here."""
+        raise AssertionError
+
+    def usage(self, box: Local) -> int:
+        """See L{IInbox}."""
+        return 1000
+
+
+class AdmissionTests(SynchronousTestCase):
+    """What needs more than tables."""
+
+    def ask(self, admission: Admission, forward: str) -> "Decision | Deferred[Decision]":
+        """RCPT from a stranger."""
+        path = parseAddress("x@outside.jp")
+        return admission.recipient(STRANGER, path, admission.sender(STRANGER, path, False), parseAddress(forward))
+
+    def test_interfaces(self) -> None:
+        """It is an IAdmission, and the recorder an IInbox."""
+        verifyObject(IAdmission, Admission(directory))
+        verifyObject(IInbox, Boxes())
+
+    def test_fullMailbox(self) -> None:
+        """A mailbox at its limit is refused for now; a group is while one of it has room."""
+        there = directory(
+            aliases="one@test.jp\tfull@test.jp\nboth@test.jp\tfull@test.jp\nboth@test.jp\tuser1@test.jp\n"
+        )
+        admission = Admission(lambda: there, Boxes())
+        codes = [self.ask(admission, f"{name}@test.jp").reply for name in ("full", "one", "both", "user1")]  # type: ignore[union-attr]
+        self.assertEqual(codes[:2], [wording.boxFull()] * 2)
+        self.assertEqual([reply.code for reply in codes[2:]], [250, 250])
+        tight = directory(boxOctets=1000)
+        decision = self.ask(Admission(lambda: tight, Boxes()), "user1@test.jp")
+        assert isinstance(decision, Decision)
+        self.assertEqual(str(decision.because), 'limit "the mailbox of user1@test.jp holds 1000 of 1000 octets"')
+
+    def test_verification(self) -> None:
+        """Recipients in relay domains alone are asked about, and postmaster never."""
+        asked: list[Address] = []
+        refusal = Decision(Reply(550, ("no",)), Because("verification", 0, "no"))
+
+        def verify(address: Address) -> Decision | None:
+            asked.append(address)
+            return refusal if address.local == "bad" else None
+
+        admission = Admission(directory, None, verify)
+        for forward, code in {
+            "bad@relay.jp": 550,
+            "x@relay.jp": 250,
+            "postmaster@relay.jp": 250,
+            "user1@test.jp": 250,
+        }.items():
+            decision = self.ask(admission, forward)
+            assert isinstance(decision, Decision)
+            self.assertEqual(decision.reply.code, code, forward)
+        self.assertEqual([str(address) for address in asked], ["bad@relay.jp", "x@relay.jp"])
+
+    def test_verificationLater(self) -> None:
+        """An answer that is not at hand is handed through."""
+        later: Deferred[Decision] = Deferred()
+        self.assertIs(self.ask(Admission(directory, None, lambda address: later), "x@relay.jp"), later)
+
+    def test_reload(self) -> None:
+        """The directory that is in force at the moment decides."""
+        there = [directory()]
+        admission = Admission(lambda: there[0])
+        path = parseAddress("x@outside.jp")
+        self.assertTrue(admission.sender(STRANGER, path, False).accepts)
+        there[0] = directory("x@outside.jp false")
+        self.assertFalse(admission.sender(STRANGER, path, False).accepts)
+
+    def test_exempt(self) -> None:
+        """Machines of gateway.dat and of true lines may have any number of connections."""
+        there = directory("192.168.0.9 false\n192.168.0.* true\nuser1@test.jp true")
+        admission = Admission(lambda: there)
+        clients = (OFFICE, NEXTHOP, STRANGER, Client("192.168.0.9"))
+        self.assertEqual([admission.exempt(client) for client in clients], [True, True, False, False])
