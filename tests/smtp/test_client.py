@@ -1,5 +1,6 @@
 """The sending side of SMTP, by C{send} alone: what is said, what is believed of the replies, and dots at every cut."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from epost.mail.envelope import Envelope
 from epost.mail.reply import Refused, Reply
 from epost.smtp.client import After, Outcome, Peer, Step, Steps, inquiry, opening, stuffed, transaction
 from epost.smtp.replies import LINE_OCTETS, REPLY_LINES, Replies
+from tests.smtp.dialogs import FOLDER, grouped, load
 
 A = parseAddress("baito@test.jp")
 B = parseAddress("user2@test-sample00.jp")
@@ -234,6 +236,43 @@ class TransactionTests(SynchronousTestCase):
         with self.assertRaises(StopIteration) as end:
             steps.throw(Refused(Reply(451, ("gone",), "4.3.0")))
         self.assertEqual((codes(end.exception.value), end.exception.value.after), ([550, 451], After.GONE))
+
+
+class DialogTests(SynchronousTestCase):
+    """The seed's dialogues, played from the client's side out of the files that the server plays."""
+
+    def test_seed(self) -> None:
+        """From the same replies the client says the same, octet for octet, refused or taken, after HELO and EHLO."""
+        for name, hello, to in (
+            ("seed-baito", "HELO", ("user2@test-sample00.jp",)),
+            ("seed-baito-again", "HELO", ("user2@test-sample00.jp",)),
+            ("seed-bucho-gateway", "HELO", ("user2@test-sample00.jp",)),
+            ("seed-outside", "EHLO", ("someone@elsewhere.example", "nobody@test.jp", "bucho@test.jp")),
+        ):
+            dialog = load(FOLDER / f"{name}.smtp")
+            spoken = dialog.client.removesuffix(b"QUIT\r\n")
+            path = re.search(rb"(?i)MAIL FROM: ?<(.*?)>(?: SIZE=(\d+))?", spoken)
+            assert path is not None
+            content = spoken.partition(b"DATA\r\n")[2].removesuffix(b".\r\n")
+            recipients = tuple(parseAddress(text) for text in to)
+            envelope = Envelope(parseAddress(path[1].decode()), recipients)
+            own = re.match(r"\S+ (\S+)", spoken.decode())
+            assert own is not None
+
+            def whole(hello: str = hello, own: str = own[1], envelope: Envelope = envelope) -> Steps:
+                peer = yield from opening(own, hello)
+                # The files were written in turns; pipelined the same octets would come earlier.
+                unhurried = Peer(peer.extended, {k: v for k, v in peer.extensions.items() if k != "PIPELINING"})
+                return (
+                    yield from transaction(unhurried, envelope, envelope.recipients, [content], int(path[2] or 0))  # noqa: B023
+                )
+
+            replies = ["\n".join(lines) for lines in grouped(line for turn in dialog.turns for line in turn.server)][
+                :-1
+            ]
+            _, written, outcome = play(whole(), *replies)
+            self.assertEqual(b"".join(written), spoken, name)
+            self.assertEqual(codes(outcome)[-1], int(replies[-1][:3]), name)
 
 
 class InquiryTests(SynchronousTestCase):
