@@ -12,8 +12,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from epost.dispatch import Dispatcher
+from epost.errand import Desk, Errand, Open
 from epost.interfaces import ICarrier, IChannel, IRouter, ISenderLog, Parcel, Report
-from epost.lanes import Limits
+from epost.lanes import Lanes, Limits
 from epost.mail.address import Address, parseAddress
 from epost.mail.entry import Entry
 from epost.mail.envelope import Envelope
@@ -604,6 +605,43 @@ class QueueTests(DispatchCase):
             self.clock.advance(0)
         self.assertEqual(self.spool.count(), 0)
         self.assertEqual(len(self.carrier.sent), 40)
+
+    def test_parkedIsNeverForgotten(self) -> None:
+        """What is parked is called back when its destination has nothing to do, also where it could not move up."""
+        recalled: list[Name] = []
+        lanes = Lanes(self.carrier, self.limits, Deferred.fromCoroutine, recalled.extend)
+        entry = Entry(numbered(1), Envelope(None, (parseAddress("x@a.jp"),)), QUEUED, 1)
+        self.spool.entries[entry.name.stem], self.spool.contents[entry.name.stem] = entry, b""
+        desk = Desk(self.spool, self.log, self.clock, Patience(), lambda message: None)
+        while lanes.put(GATE, Errand(desk, Open(entry, 0), GATE, (0,), entry.name)):
+            pass
+        names = [numbered(number) for number in range(2, 22)]
+        self.assertTrue(all(lanes.park(GATE, name) for name in names))
+        while self.reply():
+            pass
+        self.assertEqual((recalled, lanes.workers, lanes.parked()), (names, 0, 0))
+        self.assertFalse(lanes.park(GATE, names[0]))
+
+    def test_tablesChangeMeanwhile(self) -> None:
+        """A message that is under way when the tables change is routed anew when it is closed."""
+        self.router.routes["hold.example"] = Held("gateway.dat:3")
+        self.accept("a@hold.example", "b@x.jp")
+        self.router.routes.clear()
+        self.dispatcher.lookAgain()
+        self.assertEqual(len(self.pending), 1)
+        self.reply()
+        self.assertEqual([str(r) for parcel, _ in self.pending for r in parcel.recipients], ["a@hold.example"])
+
+    def test_lookedAtTwice(self) -> None:
+        """A message that is looked at before it is due is tried once, not twice, when it is due."""
+        self.router.routes["hold.example"] = Held("gateway.dat:3")
+        self.accept("a@hold.example", "b@x.jp")
+        self.reply(LATER)
+        self.clock.advance(10)
+        self.dispatcher.lookAgain()
+        self.dispatcher.lookAgain()
+        self.clock.advance(110)
+        self.assertEqual((len(self.carrier.sent), len(self.pending)), (2, 1))
 
     def test_turns(self) -> None:
         """Where all connections are taken by destinations with much to do, others get their turn all the same."""
