@@ -2,12 +2,15 @@
 
 import errno
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionLost, ConnectionRefusedError
+from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError
+from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -374,3 +377,68 @@ class CarrierTests(SynchronousTestCase):
         asked = self.carrier.probe(ROUTE, B)
         self.clock.advance(20)
         self.assertTrue(self.successResultOf(asked).transient)
+
+    def test_probeWhileConnecting(self) -> None:
+        """The patience of a probe ends a connection that is being made, too."""
+        clock = MemoryReactorClock()
+        asked = Carrier(clock, self.names, self.log, "test.jp").probe(ROUTE, B)
+        clock.advance(20)
+        self.assertEqual(str(self.successResultOf(asked)), "451 4.4.1 test-sample00.jp: no answer within 20 s")
+        self.assertTrue(clock.connectors[0].stoppedConnecting)
+
+
+class Sink(LineReceiver):
+    """A server that takes everything."""
+
+    def connectionMade(self) -> None:
+        """A greeting."""
+        self.factory.sink.append(self)
+        self.content, self.inContent = bytearray(), False
+        self.sendLine(b"220 mx")
+
+    def lineReceived(self, line: bytes) -> None:
+        """A command, or a line of content."""
+        if self.inContent and line == b".":
+            self.inContent = False
+            self.sendLine(b"250 taken")
+        elif self.inContent:
+            self.content += line.removeprefix(b".") + b"\r\n"
+        else:
+            self.inContent = line == b"DATA"
+            answers = {b"DATA": b"354 go", b"EHLO": b"250-mx\r\n250 PIPELINING", b"QUIT": b"221 bye"}
+            self.sendLine(answers.get(line[:4], b"250 ok"))
+
+
+class SocketTests(TestCase):
+    """The same over sockets of the loopback interface."""
+
+    async def test_largeMessages(self) -> None:
+        """A megabyte full of dots arrives octet for octet, twice over one connection, after a refused one."""
+        factory = ServerFactory.forProtocol(Sink)
+        factory.sink = []
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        unused = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        refusing = unused.getHost().port
+        await unused.stopListening()
+        hops = Hop("127.0.0.1", refusing), Hop("127.0.0.1", port.getHost().port)
+        channel = Carrier(reactor, Names(), Lines(), "test.jp").channel(Onward("x", hops, True))
+        content = b".\r\n..\r\nab\r\n" * 100000
+        for _ in range(2):
+            report = await channel.send(Parcel(numbered(1), Envelope(A, (B,)), (B,), MemoryContent(content, 65535)))
+            self.assertEqual((report.replies[0].code, report.host), (250, str(hops[1])))
+        self.assertEqual(len(factory.sink), 1)
+        self.assertTrue(factory.sink[0].content == content * 2)
+        gone = Deferred()
+        factory.sink[0].connectionLost = gone.callback
+        channel.quit()
+        await self.assertFailure(gone, ConnectionDone)
+
+    async def test_refused(self) -> None:
+        """Where nobody listens the reply says so, in an administrator's words."""
+        port = reactor.listenTCP(0, ServerFactory(), interface="127.0.0.1")
+        hop = Hop("127.0.0.1", port.getHost().port)
+        await port.stopListening()
+        channel = Carrier(reactor, Names(), Lines(), "test.jp").channel(Onward("x", (hop,), True))
+        report = await channel.send(Parcel(numbered(1), Envelope(A, (B,)), (B,), MemoryContent(b"")))
+        self.assertEqual(str(report.replies[0]), f"451 4.4.1 {hop}: connection refused")
