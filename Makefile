@@ -12,7 +12,7 @@ TRIAL  := $(BIN)/python -m twisted.trial
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/run.stamp ## play the story: two daemons, five messages, every step shown and checked (half a minute)
+demo: $(VENV)/run.stamp ## play the story: two daemons, five messages, every step shown and checked (ten seconds)
 	@$(BIN)/python -m tests.system.demo
 
 run: $(VENV)/run.stamp ## keep the pair up on free ports, with lines to try; Ctrl-C stops it

@@ -90,11 +90,14 @@ class PackagingTests(SynchronousTestCase):
         return made / name
 
     def test_wheel(self) -> None:
-        """Installed from a wheel, twistd knows both commands."""
+        """Installed from a wheel, twistd knows both commands, and they read the samples."""
         python = self.environment("installed")
         self.pip(python, self.build("wheel"))
         self.assertEqual(self.commands(python), COMMANDS)
         self.assertTrue(self.home(python).is_relative_to(python.parents[1]))
+        for command in COMMANDS:
+            sample = f"etc/{command.removeprefix('epost-')}.toml"
+            self.run_(python, Path(sys.executable).parent / "twistd", command, "--config", sample, "--check")
 
     def test_editable(self) -> None:
         """Installed with C{pip install -e .} and no further option, twistd knows both commands."""
