@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.system.conversation import Conversation
-from tests.system.pair import Pair, waitUntil
+from tests.system.pair import Pair, interruptible, waitUntil
 
 STRANGER = "127.0.0.9"  # an address that neither the office nor any rule knows
 USER2 = "user2@test-sample00.jp"
@@ -312,7 +312,6 @@ def play(folder: Path, stage: Stage) -> None:
 
 def main() -> int:
     """Play it in a temporary folder. @return: the exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing we started is left behind
     folder = Path(tempfile.mkdtemp(prefix="epost-demo-"))
     stage = Stage()
     begun = time.monotonic()
@@ -321,6 +320,7 @@ def main() -> int:
     except (AssertionError, OSError) as error:
         stage.check(str(error), False)
     except KeyboardInterrupt:
+        shutil.rmtree(folder)
         return 130
     if stage.failed:
         print(f"\n{len(stage.failed)} of {stage.held + len(stage.failed)} checks FAILED; all is left in {folder}")
@@ -331,4 +331,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    interruptible()
     sys.exit(main())

@@ -52,6 +52,12 @@ def waitUntil(what: str, look: Callable[[], _T], seconds: float = PATIENCE) -> _
     return seen
 
 
+def interruptible() -> None:
+    """Let SIGTERM, and a SIGINT that a shell has told us to ignore, end us as Ctrl-C does: nothing is left behind."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
 def freePorts(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody listened on a moment ago, all different."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -289,7 +295,7 @@ class Pair:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         try:
-            if kind is None:
+            if kind in (None, KeyboardInterrupt):
                 for daemon in self.daemons:
                     daemon.stop()
         finally:

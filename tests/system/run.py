@@ -5,12 +5,11 @@ What both daemons log and what comes to the stand-in for the outside is shown as
 mail stays there from run to run, the configuration is made anew from etc/.
 """
 
-import signal
 import sys
 import time
 from pathlib import Path
 
-from tests.system.pair import ROOT, Pair
+from tests.system.pair import ROOT, Pair, interruptible
 from tests.system.sink import Taken
 
 WAIT = "10s"  # before the one retry after a refusal; 120s unless configured
@@ -60,11 +59,11 @@ def arrived(message: Taken) -> None:
 
 def main() -> int:
     """Keep the pair up until Ctrl-C, or until one of the two ends. @return: the exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = ROOT / "var" / "run"
-    tails = [Tail(name, folder / f"{name}.log") for name in ("backend", "gateway")]
+    tails: list[Tail] = []
     try:
         with Pair(folder, backend={"retry": {"refused": [WAIT]}}, heard=arrived) as pair:
+            tails = [Tail(name, folder / f"{name}.log") for name in ("backend", "gateway")]
             print(
                 WELCOME.format(
                     backend=pair.backend.port,
@@ -73,7 +72,8 @@ def main() -> int:
                     folder=folder.relative_to(ROOT),
                     inbox=(pair.backend.folder / "inbox").relative_to(ROOT),
                     wait=WAIT,
-                )
+                ),
+                flush=True,
             )
             while all(daemon.running for daemon in pair.daemons):
                 for tail in tails:
@@ -91,4 +91,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    interruptible()
     sys.exit(main())
