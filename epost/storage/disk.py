@@ -87,6 +87,9 @@ class IDisk(Interface):
     def mkdir(path: str) -> bool:
         """Make a folder in one that stands. @return: whether it was missing."""
 
+    def rmdir(path: str) -> None:
+        """Remove a folder. @raise OSError: something is in it."""
+
     def status(path: str) -> Status:
         """What is known without reading. @raise FileNotFoundError: nothing stands there."""
 
@@ -181,6 +184,10 @@ class Disk:
         except FileExistsError:
             return False
         return True
+
+    def rmdir(self, path: str) -> None:
+        """Remove it."""
+        os.rmdir(path)
 
     def status(self, path: str) -> Status:
         """Stat."""

@@ -24,7 +24,7 @@ from epost.mail.reply import Refused
 from epost.mail.route import Local
 from epost.storage.disk import IDisk
 from epost.storage.draft import Draft
-from epost.storage.durable import Commits, Touched, Volume, refusal
+from epost.storage.durable import Commits, Touched, Volume, makeFolder, refusal
 from epost.storage.places import FOLDERS, SUFFIX, Places, origin
 
 FRESH = 60.0  # seconds that a mailbox's size is believed without a look at its folders
@@ -42,6 +42,7 @@ class Box:
     def __init__(self, disk: IDisk, commits: Commits, base: str, folders: list[str]) -> None:
         self.path = folders[-1]
         self.proved = False
+        self._made: list[str] = []
         self._chain = [base, *folders]
         self._disk = disk
         self._commits = commits
@@ -51,10 +52,9 @@ class Box:
     def prepare(self) -> Volume:
         """Make what is missing. @return: where it lies."""
         if self._volume is None:
-            for path in self._chain[1:]:
-                self._disk.mkdir(path)
-            for folder in FOLDERS:
-                self._disk.mkdir(f"{self.path}/{folder}")
+            for path in (*self._chain[1:], *(f"{self.path}/{folder}" for folder in FOLDERS)):
+                if self._disk.mkdir(path):
+                    self._made.append(path)
             self._volume = self._commits.volume(f"{self.path}/new")
         return self._volume
 
@@ -67,6 +67,23 @@ class Box:
             self._volume, self.proved, self._stems = None, False, None
             self.prepare()
             return self._disk.create(f"{self.path}/tmp/{name}")
+
+    def prove(self) -> None:
+        """What L{chain} named is synced."""
+        self.proved = True
+        self._made.clear()
+
+    def unmake(self) -> None:
+        """The sync of L{chain} failed: folders that we made are made anew, as a second sync of them proves nothing."""
+        while not self.proved and self._made:
+            self._volume = None
+            try:
+                self._disk.rmdir(self._made[-1])
+            except FileNotFoundError:
+                pass  # somebody was faster
+            except OSError:
+                return  # another message of the group lies there and is undone after this one
+            self._made.pop()
 
     def chain(self, touched: Touched) -> None:
         """The folders that hold the names of folders that we may have made; those made by an earlier process too."""
@@ -133,15 +150,24 @@ class MailDraft(Draft):
             self.handOver(touched)
             self._box.chain(touched)
             return False
-        self._box.proved = True
+        self._box.prove()
         new = f"{self._box.path}/new"
         with suppress(FileNotFoundError):
             self.disk.status(f"{new}/{self._name}")
-            raise FileExistsError(f"{new}/{self._name}")
+            return self.stands(touched)
         self.disk.rename(self.path, f"{new}/{self._name}")
         self.path = f"{new}/{self._name}"
         touched.folder(new, self.volume())
         return True
+
+    def stands(self, touched: Touched) -> bool:
+        """A file has the name already, which is another message's. @raise OSError: always."""
+        raise FileExistsError(f"{self._box.path}/new/{self._name}")
+
+    def undo(self) -> None:
+        """Remove file and folders."""
+        super().undo()
+        self._box.unmake()
 
     def settled(self, durable: bool) -> None:
         """The mailbox has grown."""
@@ -160,9 +186,7 @@ class Delivery(MailDraft):
     def step(self, touched: Touched) -> bool:
         """As a draft's, after a look whether it was delivered."""
         if self.doubted and self._box.holds(self.doubted):
-            self._size = 0
-            self._box.names(touched)
-            return True
+            return self.stands(touched)
         if self.content is not None:
             content, self.content = self.content, None
             for part in content.parts():
@@ -170,6 +194,13 @@ class Delivery(MailDraft):
             if self._refused:
                 raise self._refused
         return super().step(touched)
+
+    def stands(self, touched: Touched) -> bool:
+        """It is delivered, once the name is synced."""
+        super(MailDraft, self).undo()
+        self._size = 0
+        self._box.names(touched)
+        return True
 
 
 @dataclass(slots=True)
@@ -186,6 +217,9 @@ class Inbox:
     """
     All mailboxes.
 
+    The folder that holds all mailboxes is made at once.
+
+    @raise OSError: from the constructor: it cannot be made.
     @param since: messages with this number and above were given out by this process (L{epost.storage.serial}), so
         nobody has delivered them before.
     @param seconds: the time; seconds since any begin.
@@ -198,6 +232,7 @@ class Inbox:
         self._since = since
         self._seconds = seconds
         self._boxes: dict[Local, Box] = {}
+        makeFolder(disk, places.fixed())
         self._usage: dict[str, _Usage] = {}
 
     def draft(self, box: Local, origin: Name, heading: bytes) -> MailDraft:

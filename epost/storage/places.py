@@ -12,6 +12,7 @@ systems that fold case or normalize Unicode either. Spec 2.
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import takewhile
 
 from epost.mail.name import Name, parseName
 from epost.mail.reply import Refused, Reply
@@ -81,6 +82,11 @@ class Places:
             path = f"{path}/{name}"
             found.append(path)
         return found
+
+    def fixed(self) -> str:
+        """The folder that holds all mailboxes: as far as the template has no placeholder."""
+        names = list(takewhile(lambda component: not _PLACEHOLDER.search(component), self._components))
+        return "/".join([self.base.rstrip("/"), *names])
 
     def boxes(self, disk: IDisk) -> Iterator[str]:
         """The mailboxes that stand."""

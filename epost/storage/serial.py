@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from epost.interfaces import ISerial
 from epost.storage.disk import IDisk
-from epost.storage.durable import refusal
+from epost.storage.durable import refusal, syncFolder
 
 BLOCK = 1000
 
@@ -97,8 +97,4 @@ class Serial:
         finally:
             self._disk.close(descriptor)
         self._disk.rename(fresh, self._path)
-        folder = self._disk.openFolder(self._root)
-        try:
-            self._disk.fsync(folder)
-        finally:
-            self._disk.close(folder)
+        syncFolder(self._disk, self._root)

@@ -154,9 +154,9 @@ class MemorySpool:
         return taken
 
     def load(self, name: Name) -> Entry:
-        """The entry under this very name."""
+        """The entry, found by its stem."""
         entry = self.entries.get(name.stem)
-        if entry is None or entry.name != name:
+        if entry is None:
             raise Refused(GONE)
         return entry
 
