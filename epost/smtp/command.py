@@ -17,9 +17,11 @@ from epost.mail.reply import Refused, Reply
 from epost.smtp import wording
 from epost.smtp.event import Mail, Rcpt
 
+HELO_OCTETS = 255  # RFC 5321 4.5.3.1.2
 PATH_OCTETS = 256  # with its brackets (RFC 5321 4.5.3.1.3)
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_ODD = re.compile(r"""[^!-~]|[()<>@,;\\"]""")  # what would change a Received field or a log line (RFC 5322 3.2.3)
 _PATH = re.compile(r'<((?:"(?:\\.|[^"\\])*+"|[^">])*+)>(?:[ \t]+(.*))?\Z')
 _ROUTE = re.compile(r"(?:@[^@,:\s]+,)*@[^@,:\s]+:")  # A-d-l of RFC 5321 4.1.2
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?\Z")
@@ -41,6 +43,18 @@ def split(line: bytes) -> tuple[str, str]:
     if not verb.isascii():
         raise Refused(wording.unknownCommand())
     return verb.upper(), argument.strip(" ")
+
+
+def hello(argument: str) -> str:
+    """
+    The name behind HELO or EHLO: any is taken, Windows machines say what they are called.
+
+    @return: cut to 255, and with C{?} for every octet that could not stand in a Received field.
+    @raise Refused: 501, there is none.
+    """
+    if not argument:
+        raise Refused(wording.badArgument("a host name"))
+    return _ODD.sub("?", argument[:HELO_OCTETS])
 
 
 def mail(argument: str, extended: bool) -> Mail:

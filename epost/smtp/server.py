@@ -23,12 +23,6 @@ from epost.smtp.event import Closed, Content, Data, Discard, End, Event, Hello, 
 from epost.smtp.settings import ServerSettings
 from epost.smtp.wire import LINE_OCTETS, Unread, encoded, written
 
-HELO_OCTETS = 255  # RFC 5321 4.5.3.1.2
-
-# What would change the structure of a Received field or of a log line (RFC 5322 3.2.3, specials and blanks).
-_ODD = {ord(c): "?" for c in ' ()<>@,;\\"'}
-
-
 __all__ = ["Closed", "Content", "Data", "Discard", "End", "Event", "Hello", "Mail", "Rcpt"]
 __all__ += ["ServerSession", "ServerSettings", "State", "Want"]
 
@@ -125,7 +119,8 @@ class ServerSession:
         elif isinstance(event, Data):
             if reply.code == 354:
                 self._state = State.CONTENT
-                self._data = self._newData()
+                kept = self._settings
+                self._data = MailData(kept.messageOctets, kept.bareLineEnds == "repair", kept.longLines == "refuse")
         else:
             self._state = State.READY
             if reply.accepts:
@@ -206,11 +201,6 @@ class ServerSession:
         """A command as the client wrote it; the place where credentials will be masked."""
         self._transcript.append(line.decode("utf-8", "surrogateescape"))
 
-    def _newData(self) -> MailData:
-        """What reads the content."""
-        kept = self._settings
-        return MailData(kept.messageOctets, kept.bareLineEnds == "repair", kept.longLines == "refuse")
-
     def _readContent(self, data: MailData) -> bool:
         """Work off one chunk of content. @return: whether there was one."""
         octets = self._unread.take(data.room)
@@ -275,12 +265,10 @@ class ServerSession:
 
     def _greet(self, name: str, extended: bool) -> None:
         """HELO and EHLO, which also reset (RFC 5321 4.1.4)."""
-        if not name:
-            raise Refused(wording.badArgument("a host name"))
+        helo = command.hello(name)
         self._void()
-        safe = "".join(c if "!" <= c <= "~" else "?" for c in name[:HELO_OCTETS].translate(_ODD))
         extensions = self._settings.extensions if extended else ()
-        self.client = replace(self.client, helo=safe, extended=extended)
+        self.client = replace(self.client, helo=helo, extended=extended)
         self._state = State.READY
         self._say(wording.hello(self._settings.host, self.client.address, extensions))
         self._events.append(Hello(self.client))

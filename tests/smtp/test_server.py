@@ -205,10 +205,10 @@ class ServerSessionTests(SynchronousTestCase):
             made = session()
             out, log, told = b"", [], []
             for chunk in feed:
-                told += [type(event) for event in run(made, chunk) if not isinstance(event, Content)]
+                told += [type(event) for event in run(made, chunk) if not isinstance(event, Content | Closed)]
                 out += made.outgoing()
                 log += made.transcript()
                 self.assertLessEqual(made.unread, 512 + 53 + 1)
-            results.append((out, log, told))
+            results.append((out, log, told, made.nextEvent()))
         self.assertEqual(results[0], results[1])
         self.assertEqual(results[0], results[2])
