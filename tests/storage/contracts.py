@@ -142,12 +142,12 @@ class SpoolContract(SynchronousTestCase):
         self.assertEqual(self.next().load(second.name).attempts, (failed(fate=Fate.WARNED), second.attempts[1]))
 
     def test_held(self) -> None:
-        """A message without a failed attempt keeps its name and is due later all the same."""
+        """A message without a failed attempt keeps its name, and is due when its entry says."""
         entry = self.put()
         after = self.spool.record(entry, failed(QUEUED + 14400, Fate.WARNED))
         self.assertEqual(str(after.name), "B0000000186")
         reborn = self.next()
-        self.assertEqual(reborn.adopt(9), [Waiting(SEED, QUEUED + 14400)])
+        self.assertEqual(reborn.adopt(9), [Waiting(SEED, after.due or 0.0)])
         self.assertEqual(reborn.load(SEED), after)
 
     def test_contentOutlivesTheName(self) -> None:

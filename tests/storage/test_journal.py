@@ -1,0 +1,270 @@
+"""senderlog and receivelog against the seed's own lines."""
+
+import os
+import time
+from datetime import UTC, datetime, timedelta, timezone
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from epost.interfaces import IReceiveLog, ISenderLog
+from epost.mail.address import parseAddress
+from epost.mail.name import numbered
+from epost.mail.reply import Reply
+from epost.storage.journal import BATCH, ReceiveLog, SenderLog, safe
+
+SEED = numbered(186)
+DOMAIN = "test-sample00.jp"
+GREETING = "dc.epost.test E-POST ESMTTP Receiver (4.58) Bld:CAAIGADJA Mon, 06 Jul"
+WRONG = "Please, mail from a valid IP or Domain address."
+
+FIRST = """\
+[16:27:35:001] [B0000000186] [test-sample00.jp] GetTryServer:(0)
+[16:27:35:001] [B0000000186] [test-sample00.jp] GetTryServer:(itime(12891338855)-otime(12891338854))/240=(0)
+[16:27:35:001] [B0000000186] [test-sample00.jp] GetTryServer:(0)
+[16:27:35:001] [B0000000186] ConnectHost(192.168.0.103)
+[16:27:35:111] [B0000000186] SendMailMess:[16:27:35:111] 220 dc.epost.test E-POST ESMTTP Receiver (4.58) Bld:CAAIGADJA Mon, 06 Jul
+[16:27:35:111] [B0000000186] SendMailMess:HELO test.jp
+[16:27:35:131] [B0000000186] SendMailMess:[16:27:35:131] 250 dc.epost.test Hello [192.168.0.102], pleased to meet you
+[16:27:35:131] [B0000000186] SendMailMess:MAIL From: <baito@test.jp>
+[16:27:35:171] [B0000000186] SendMailMess:[16:27:35:171] 550 Please, mail from a valid IP or Domain address.
+[16:27:35:171] [B0000000186] SendMailMess:QUIT
+"""  # noqa: E501
+
+LAST = """\
+[16:29:35:274] [B0000000186-R0001] [test-sample00.jp] GetTryServer:(0)
+[16:29:35:274] [B0000000186-R0001] [test-sample00.jp] GetTryServer:(itime(12891338975)-otime(12891338975))/240=(1)
+[16:29:35:274] [B0000000186-R0001] [test-sample00.jp] GetTryServer:(0)
+[16:29:35:284] [B0000000186-001]:ReturnMail Start:RCPT To:baito@test.jp
+[16:29:35:284] [B0000000186-R0001] [test.jp] GetTryServer:(0)
+[16:29:35:284] [B0000000186-R0001] [test.jp] GetTryServer:(itime(12891338975)-otime(12891338975))/240=(1)
+[16:29:35:284] [B0000000186-001]:ReturnMail Start:domain:[test.jp] smtp server:[192.168.0.103]
+"""
+
+RECEIVED = """\
+[06/Jul/2009:16:23:57], 00153008, quit
+[06/Jul/2009:16:23:57], 00153008, 221 dc.epost.test closing connection.
+[06/Jul/2009:16:23:57], 00153008, CloseClient Started.:SOCKET.C
+[06/Jul/2009:16:23:57], 00153008, closesocket():SOCKET.C
+"""
+
+
+def tokyo(hour: int, minute: int, second: int, thousandth: int = 0, day: int = 6) -> float:
+    """A time of the seed's day."""
+    zone = timezone(timedelta(hours=9))
+    return datetime(2009, 7, day, hour, minute, second, thousandth * 1000, zone).timestamp()
+
+
+class JournalTestCase(SynchronousTestCase):
+    """A clock that stands in Tokyo on the seed's day."""
+
+    def setUp(self) -> None:
+        """The zone is the machine's, as the logs tell local time."""
+        zone = os.environ.get("TZ")
+        os.environ["TZ"] = "Asia/Tokyo"
+        time.tzset()
+        self.addCleanup(self.restore, zone)
+        self.clock = Clock()
+        self.folder = self.mktemp()
+
+    def restore(self, zone: str | None) -> None:
+        """The machine's zone again."""
+        if zone is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = zone
+        time.tzset()
+
+    def at(self, hour: int, minute: int, second: int, thousandth: int = 0, day: int = 6) -> float:
+        """Set the clock, without anything coming due."""
+        self.clock.rightNow = tokyo(hour, minute, second, thousandth, day)
+        return self.clock.rightNow
+
+    def text(self, day: str = "090706") -> str:
+        """A log file."""
+        with open(f"{self.folder}/{day}.log", encoding="utf-8", newline="") as file:
+            return file.read()
+
+
+class SenderLogTests(JournalTestCase):
+    """L{SenderLog}."""
+
+    def setUp(self) -> None:
+        """A log."""
+        super().setUp()
+        self.log = SenderLog(self.folder, self.clock)
+
+    def test_role(self) -> None:
+        """It claims its role."""
+        self.assertTrue(verifyObject(ISenderLog, self.log))
+
+    def test_firstAttempt(self) -> None:
+        """The seed's first attempt, line for line."""
+        now = self.at(16, 27, 35, 1)
+        self.log.trying(SEED, DOMAIN, now, tokyo(16, 27, 34), 0)
+        self.log.connecting(SEED, "192.168.0.103")
+        self.at(16, 27, 35, 111)
+        self.log.heard(SEED, Reply(220, (GREETING,)))
+        self.log.said(SEED, "HELO test.jp")
+        self.at(16, 27, 35, 131)
+        self.log.heard(SEED, Reply(250, ("dc.epost.test Hello [192.168.0.102], pleased to meet you",)))
+        self.log.said(SEED, "MAIL From: <baito@test.jp>")
+        self.at(16, 27, 35, 171)
+        self.log.heard(SEED, Reply(550, (WRONG,)))
+        self.log.said(SEED, "QUIT")
+        self.log.flush()
+        self.assertEqual(self.text(), FIRST)
+
+    def test_return(self) -> None:
+        """The end of the seed's second attempt and the return, line for line."""
+        name = SEED.again(1)
+        now = self.at(16, 29, 35, 274)
+        self.log.trying(name, DOMAIN, now, now, 1)
+        now = self.at(16, 29, 35, 284)
+        self.log.returning(name, parseAddress("baito@test.jp"), "test.jp", "192.168.0.103", now, now, 1)
+        self.log.flush()
+        self.assertEqual(self.text(), LAST)
+
+    def test_everyThousandth(self) -> None:
+        """A time is cut to its thousandth as it was given, though no float is exactly that."""
+        expected = ""
+        for thousandth in range(1000):
+            self.at(16, 27, 35, thousandth)
+            self.log.said(SEED, "QUIT")
+            expected += f"[16:27:35:{thousandth:03d}] [B0000000186] SendMailMess:QUIT\n"
+        self.log.flush()
+        self.assertEqual(self.text(), expected)
+
+    def test_severalLines(self) -> None:
+        """A reply of several lines is logged line by line."""
+        self.at(16, 27, 35, 1)
+        self.log.heard(SEED, Reply(250, ("a", "SIZE 1")))
+        self.log.flush()
+        front = "[16:27:35:001] [B0000000186] SendMailMess:[16:27:35:001] "
+        self.assertEqual(self.text(), f"{front}250-a\n{front}250 SIZE 1\n")
+
+    def test_noForgery(self) -> None:
+        """Whatever a server, a client or a table says, a line stays one line."""
+        evil = "x\r\n[16:00:00:000] [B1] forged\u2028\x85"
+        self.at(16, 0, 0)
+        self.log.trying(SEED, evil, 0, 0, 0)
+        self.log.connecting(SEED, evil)
+        self.log.heard(SEED, Reply(250, (evil,)))
+        self.log.said(SEED, evil)
+        self.log.returning(SEED, parseAddress("a@b.jp"), evil, evil, 0, 0, 0)
+        self.log.flush()
+        self.assertEqual(len(self.text().splitlines()), 3 + 1 + 1 + 1 + 4)
+
+
+class ReceiveLogTests(JournalTestCase):
+    """L{ReceiveLog}."""
+
+    def setUp(self) -> None:
+        """A log."""
+        super().setUp()
+        self.log = ReceiveLog(self.folder, self.clock)
+
+    def test_role(self) -> None:
+        """It claims its role."""
+        self.assertTrue(verifyObject(IReceiveLog, self.log))
+
+    def test_seed(self) -> None:
+        """The end of a session, line for line."""
+        self.at(16, 23, 57)
+        self.log.lines(0x00153008, ("quit", "221 dc.epost.test closing connection."))
+        self.log.closed(0x00153008)
+        self.log.flush()
+        self.assertEqual(self.text(), RECEIVED)
+
+    def test_connection(self) -> None:
+        """Eight lower-case hexadecimal digits, however many connections there were."""
+        self.at(16, 23, 57)
+        self.log.lines(0xABC, ["x"])
+        self.log.lines(2**32 + 0xABC, ["x"])
+        self.log.flush()
+        self.assertEqual(self.text(), "[06/Jul/2009:16:23:57], 00000abc, x\n" * 2)
+
+    def test_flushedInASecond(self) -> None:
+        """A line is on disk a second after it was written; nothing is timed while nothing waits."""
+        self.at(16, 0, 0)
+        self.log.lines(1, ["a"])
+        self.clock.advance(0.5)
+        self.log.lines(1, ["b"])
+        self.clock.advance(0.5)
+        self.assertEqual(len(self.text().splitlines()), 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_batch(self) -> None:
+        """Under load lines do not pile up until the second is over."""
+        self.at(16, 0, 0)
+        for _ in range(BATCH):
+            self.log.lines(1, ["a"])
+        self.assertEqual(len(self.text().splitlines()), BATCH)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_midnight(self) -> None:
+        """Each local day has its file; a clock that is set back finds the day before."""
+        for day, hour in ((6, 23), (7, 0), (6, 23)):
+            self.at(hour, 59 if hour else 0, 59 if hour else 0, day=day)
+            self.log.lines(1, ["x"])
+        self.log.flush()
+        self.assertEqual(self.text(), "[06/Jul/2009:23:59:59], 00000001, x\n" * 2)
+        self.assertEqual(self.text("090707"), "[07/Jul/2009:00:00:00], 00000001, x\n")
+
+    def test_summerTime(self) -> None:
+        """A day of 25 hours is one day."""
+        os.environ["TZ"] = "Europe/Berlin"
+        time.tzset()
+        for hour in range(25):
+            self.clock.rightNow = datetime(2009, 10, 24, 22, 30, tzinfo=UTC).timestamp() + 3600 * hour
+            self.log.lines(1, ["x"])
+        self.log.flush()
+        self.assertEqual(os.listdir(self.folder), ["091025.log"])
+
+    def test_moved(self) -> None:
+        """An operator may move a log away; it is begun anew."""
+        self.at(16, 0, 0)
+        self.log.lines(1, ["a"])
+        self.log.flush()
+        os.rename(f"{self.folder}/090706.log", f"{self.folder}/old")
+        self.log.lines(1, ["b"])
+        self.log.flush()
+        self.assertEqual(self.text(), "[06/Jul/2009:16:00:00], 00000001, b\n")
+
+    def test_brokenDisk(self) -> None:
+        """A disk that does not take the log stops nothing; what is missing is told once, when it works again."""
+        self.at(16, 0, 0)
+        os.rmdir(self.folder)
+        for _ in range(3):
+            self.log.lines(1, ["a", "b"])
+            self.log.flush()
+        os.mkdir(self.folder)
+        self.log.lines(1, ["c"])
+        self.log.flush()
+        self.assertEqual(self.text(), "[06/Jul/2009:16:00:00], 00000001, c\n")
+
+
+class SafeTests(SynchronousTestCase):
+    """L{safe}."""
+
+    def test_safe(self) -> None:
+        """What cannot be printed is written as its octets; what can stays, Japanese too."""
+        for text, written in (
+            ("plain ~", "plain ~"),
+            ("日本語", "日本語"),
+            ("a\r\nb\t\0\x7f", "a\\x0d\\x0ab\\x09\\x00\\x7f"),
+            (b"\x8b\xff".decode("utf-8", "surrogateescape"), "\\x8b\\xff"),
+            ("\x9b\u2028", "\\xc2\\x9b\\xe2\\x80\\xa8"),
+        ):
+            self.assertEqual(safe(text), written)
+
+    def test_cut(self) -> None:
+        """512 octets stay, and never half a character."""
+        self.assertEqual(safe("x" * 512), "x" * 512)
+        self.assertEqual(safe("x" * 513), "x" * 512 + "…")
+        self.assertEqual(safe("日" * 170 + "xx"), "日" * 170 + "xx")
+        self.assertEqual(safe("日" * 171), "日" * 170 + "…")
+        self.assertEqual(safe("\n" * 600), "\\x0a" * 512 + "…")
+        # What looks like the inside of a character may cost four octets more.
+        self.assertEqual(safe("x" + "\udc8b" * 600), "x" + "\\x8b" * 507 + "…")
