@@ -19,7 +19,7 @@ run: $(VENV)/run.stamp ## keep the pair up on free ports, with lines to try; Ctr
 	@$(BIN)/python -m tests.system.run
 
 test: $(VENV)/dev.stamp ## every test
-	$(TRIAL) tests
+	$(TRIAL) -j2 tests
 
 check: $(VENV)/dev.stamp ## format, lint, types, and which module may import which
 	$(BIN)/ruff format --check .

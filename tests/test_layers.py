@@ -137,6 +137,11 @@ class LayerTests(SynchronousTestCase):
         }
         self.assertEqual(set(graphlib.TopologicalSorter(graph).static_order()), set(modules))
 
+    def test_noEmptyRooms(self) -> None:
+        """Every room of the rule exists, so the rule cannot outlive what it is about."""
+        rooms = {Path(path).parts[1].removesuffix(".py") for path in sources()}
+        self.assertEqual(set(MAY) - rooms, set())
+
     def test_plugin(self) -> None:
         """The plug-in file imports nothing of the package, since every twistd command on the machine reads it."""
         tree = ast.parse((ROOT / "twisted/plugins/epost_plugins.py").read_text("utf-8"))
