@@ -180,6 +180,7 @@ class Spool:
                     self._moved[after.name.stem] = new
                 self._disk.date(new, due)
             except OSError as error:
+                self._moved.setdefault(after.name.stem, old)  # where no rename was done it stands where it stood
                 self._log.error("{path}: not renamed or dated: {error!s}", path=old, error=error)
         self._commits.alongside(self._path(after.name), self._folder(HOLDING), self._volume)
         stands = self._standing(after.name)

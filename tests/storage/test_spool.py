@@ -225,13 +225,13 @@ class FaultyDiskTests(SynchronousTestCase):
         self.assertEqual(self.story.spool.load(after.name).attempts, ())
 
     def test_renameFails(self) -> None:
-        """Where the new name cannot be given the message is found all the same, with its attempt."""
+        """Where the new name cannot be given the entry says which one the file has."""
         name = self.story.queue()
         self.story.turns.run()
         self.world.fault = lambda operation, path: 5 if operation == "rename" else 0
         after = self.story.spool.record(self.story.entry(name), failed())
-        self.assertEqual(after.attempts, (failed(),))
-        self.assertEqual(self.story.spool.load(after.name).attempts, after.attempts)
+        self.assertEqual((after.name, after.attempts), (name, (failed(),)))
+        self.assertEqual(self.story.spool.load(after.name), after)
 
     def test_nothingRaises(self) -> None:
         """Whatever the disk does, only Refused comes out."""
