@@ -179,7 +179,8 @@ class ServerSession:
         line = self._unread.line()
         if line is None:
             return False
-        self._log(line)
+        # As the client wrote it; here credentials will be masked.
+        self._transcript.append(line.decode("utf-8", "surrogateescape"))
         try:
             verb, argument = command.split(line)
             row = _COMMANDS.get(verb)
@@ -196,10 +197,6 @@ class ServerSession:
             self._say(refused.reply)
             self._judge(refused.reply)
         return True
-
-    def _log(self, line: bytes) -> None:
-        """A command as the client wrote it; the place where credentials will be masked."""
-        self._transcript.append(line.decode("utf-8", "surrogateescape"))
 
     def _readContent(self, data: MailData) -> bool:
         """Work off one chunk of content. @return: whether there was one."""
