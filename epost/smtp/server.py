@@ -55,15 +55,12 @@ class ServerSession:
         self._settings = settings
         self._state = State.NAMELESS
         self._unread = Unread(LINE_OCTETS + max(row.extra for row in _COMMANDS.values()))
-        self._lost = False
-        self._quit = False
+        self._lost = self._quit = False
         self._events: deque[Event] = deque()
         self._undecided: Mail | Rcpt | Data | End | None = None
         self._mail = Mail(None)
         self._data: MailData | None = None
-        self._accepted = 0
-        self._refused = 0
-        self._errors = 0
+        self._accepted = self._refused = self._errors = 0
         self._out: list[bytes] = []
         self._transcript: list[str] = []
         self._say(wording.banner(settings.host, settings.version, settings.build, date))
