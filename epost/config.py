@@ -50,8 +50,9 @@ def readSettings(file: str, kind: str, faults: list[Fault]) -> Settings | None:
 
     @param file: its path.
     @param kind: C{backend} or C{gateway}.
-    @param faults: gets what is wrong, all of it.
-    @return: L{None} where anything is.
+    @param faults: gets what is wrong, all of it. Where it got something no daemon may run on what is returned: keys
+        that are wrong have their defaults there, so that the tables can be looked at all the same.
+    @return: L{None} where the file is no TOML at all.
     """
     try:
         data = Path(file).read_bytes()
@@ -111,8 +112,8 @@ class _Reading:
         line = self.lines.get(name) or self.lines.get(name.partition(".")[0]) or 1
         self.faults.append(Fault(self.file, line, why, expected))
 
-    def settings(self, tree: dict[str, Any]) -> Settings | None:
-        """The whole file; L{None} where anything is wrong."""
+    def settings(self, tree: dict[str, Any]) -> Settings:
+        """The whole file, as far as it can be read."""
         before = len(self.faults)
         known = [name for name in SECTIONS if (self.kind, name) != ("gateway", "mailboxes")]
         for name in tree:
@@ -123,21 +124,20 @@ class _Reading:
         sections = {name: self.section(name, cls, tree.get(name, {})) for name, cls in SECTIONS.items()}
         if self.kind == "gateway":
             sections["mailboxes"] = None
-        if len(self.faults) > before:
-            return None
         settings = Settings(self.kind, self.file, self.lines, **sections)
-        self._together(settings)
-        return settings if len(self.faults) == before else None
+        if len(self.faults) == before:
+            self._together(settings)
+        return settings
 
     def section(self, name: str, cls: type, table: Any) -> Any:
-        """One section; L{None} where anything in it is wrong."""
+        """One section; a key that is wrong has its default."""
         if self.kind == "gateway" and name == "mailboxes":
             return None
+        keys = {f.name: f for f in fields(cls) if f.metadata["only"] in ("", self.kind)}
+        values = {key: f.metadata["form"].none for key, f in keys.items() if f.default is MISSING}
         if not isinstance(table, dict):
             self.fault(name, f"{name} is no section", f"[{name}]")
-            return None
-        keys = {f.name: f for f in fields(cls) if f.metadata["only"] in ("", self.kind)}
-        before = len(self.faults)
+            return cls(**values)
         for key in table:
             if key not in keys:
                 self._unknown(f"{name}.{key}", f"key {key} in [{name}]", keys)
@@ -145,22 +145,25 @@ class _Reading:
         for key in missing:
             form, example = keys[key].metadata["form"], keys[key].metadata["example"]
             self.fault(name, f"[{name}] {key} is missing", f"{form.expected}: {key} = {written(example)}")
-        values = {key: self._value(name, keys[key], table[key]) for key in table if key in keys}
-        return cls(**values) if len(self.faults) == before else None
+        for key in table:
+            if key in keys:
+                self._value(name, keys[key], table[key], values)
+        if name == "domains" and not values.get("local") and ("local" in table or "local" in missing):
+            values = {}  # whose domain is local cannot be told, so no account can be called wrong
+        return cls(**values)
 
     def _mustStand(self, section: str, key: "Field[Any]") -> bool:
         """Whether a key has no default."""
         return key.default is MISSING or (self.kind, section, key.name) == ("backend", "domains", "local")
 
-    def _value(self, section: str, key: "Field[Any]", raw: Any) -> Any:
-        """One value; L{None} where it is wrong."""
+    def _value(self, section: str, key: "Field[Any]", raw: Any, values: dict[str, Any]) -> None:
+        """One value, into C{values} if it is right."""
         form = key.metadata["form"]
         name = f"{section}.{key.name}"
         try:
-            return form.read(raw)
+            values[key.name] = form.read(raw)
         except ValueError as error:
             self.fault(name, f"[{section}] {key.name} = {written(raw)}: {error}".rstrip(": "), form.expected)
-            return None
 
     def _unknown(self, name: str, what: str, known: Iterable[str]) -> None:
         """A section or a key that is none, and the nearest one that is."""

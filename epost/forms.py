@@ -27,10 +27,12 @@ class Form:
 
     @ivar expected: the end of "expected …".
     @ivar read: from a TOML value to the setting's; raises ValueError with what is wrong, empty for "not this form".
+    @ivar none: what stands for a value that must be there and is not or is wrong, while the tables are looked at.
     """
 
     expected: str
     read: Callable[[Any], Any]
+    none: object = ""
 
 
 def _text(value: Any) -> str:
@@ -192,6 +194,8 @@ ADDRESS = Form('an address such as "bucho@test.jp"', lambda value: parseAddress(
 HOP = Form('"host" or "host:port", with brackets around IPv6: "[::1]:25"', readHop)
 NETWORKS = Form('a list of networks such as ["192.168.0.0/24", "::1"], or ["*"]', _networks)
 NAME_SERVERS = Form('a list of IP addresses, perhaps with a port: ["127.0.0.1:53"]', _each(_nameServer))
-ENDPOINTS = Form('a list of endpoints such as ["tcp:2525:interface=127.0.0.1"]', _each(_endpoint, least=1, once=True))
+ENDPOINTS = Form(
+    'a list of endpoints such as ["tcp:2525:interface=127.0.0.1"]', _each(_endpoint, least=1, once=True), ()
+)
 PLACE = Form("a path below the work folder such as 'inbox\\%USERNAME%'", _place)
 BY_DOMAIN = Form('a table of domains and durations, such as "example.jp" = "1d"', _byDomain)

@@ -27,7 +27,7 @@ def parse(text: str, kind: str = "gateway") -> Settings:
     """Settings without faults."""
     faults: list[Fault] = []
     settings = parseSettings("x.toml", text.encode(), kind, faults)
-    assert settings is not None, faults
+    assert settings is not None and not faults, faults
     return settings
 
 
@@ -100,7 +100,7 @@ class SettingsTests(SynchronousTestCase):
         """A BOM and CRLF do no harm, and do not move the lines."""
         faults: list[Fault] = []
         text = SMALL.replace("\n", "\r\n") + "lisen = 5\r\n"
-        self.assertIsNone(parseSettings("x.toml", text.encode("utf-8-sig"), "gateway", faults))
+        parseSettings("x.toml", text.encode("utf-8-sig"), "gateway", faults)
         self.assertEqual([fault.line for fault in faults], [5])
 
     def test_listening(self) -> None:
