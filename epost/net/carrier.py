@@ -145,9 +145,9 @@ class Carrier:
             self._senderLog.connecting(name, place.hop.host)
         caller = Caller(self._reactor, self._senderLog, patience, str(place))
         try:
-            await self._dial(place.address, place.hop.port, patience.connect).connect(
-                Factory.forProtocol(lambda: caller)
-            )
+            factory = Factory.forProtocol(lambda: caller)
+            factory.noisy = False  # else two lines of the daemon's log for each connection
+            await self._dial(place.address, place.hop.port, patience.connect).connect(factory)
         except ConnectError as error:
             self._dead.add(place)
             why = os.strerror(error.osError).lower() if error.osError else f"no answer within {patience.connect:g} s"

@@ -73,6 +73,7 @@ class CommitsTests(SynchronousTestCase):
         self.start("fsync")
         self.group()
         paths = [path for _, path in self.syncs()]
+        self.assertEqual(paths[1::4], ["/work/incoming"] * 2)  # behind the one file of the first group, and the three
         self.assertEqual((len(paths), paths.count("/work/incoming")), (6, 2))
         kinds = [kind for kind, path in self.world.log if kind in ("begin", "fsync")]
         self.assertEqual(kinds, ["fsync"] * 2 + ["begin"] * 3 + ["fsync"] * 4)
