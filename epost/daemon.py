@@ -55,6 +55,7 @@ from epost.tables.directory import Directory
 from epost.verify import Verifier
 
 BUILD = "EPOST"
+BACKLOG = 4096  # Twisted's 50 overflow in a burst of clients, and who does not fit in waits a second for his next SYN
 GRACE = 10.0  # seconds that messages at hand have when the daemon stops
 
 _log = Logger()
@@ -134,7 +135,9 @@ class Daemon(MultiService):
         """Open the ports."""
         raiseFileLimit()
         for description in self.settings.server.listen:
-            listening = serverFromString(self.reactor, description).listen(self._door)  # type: ignore[no-untyped-call]
+            given = "backlog=" in description or description.startswith("systemd:")
+            wide = description if given else f"{description}:backlog={BACKLOG}"
+            listening = serverFromString(self.reactor, wide).listen(self._door)  # type: ignore[no-untyped-call]
             listening.addCallbacks(self._ports.append, self._noPort, errbackArgs=(description,))
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
