@@ -36,8 +36,8 @@ cover: $(VENV)/dev.stamp ## every test, and the lines that none of them ran
 interop: ## clients and servers that were not written here: still to come
 	@echo "make interop: still to come."
 
-soak: ## hours of load: still to come
-	@echo "make soak: still to come."
+soak: $(VENV)/run.stamp ## both daemons killed twenty times under load: is every message that got its 250 there?
+	@$(BIN)/python -m tests.system.soak 20
 
 bench: ## messages a second, against peers: still to come
 	@echo "make bench: still to come."

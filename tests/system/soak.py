@@ -1,0 +1,126 @@
+"""
+SIGKILL under load: C{make soak}. Clients hand over marked messages while one daemon after the other is killed at a
+random instant and started again; at the end every message that got its 250 is looked for in mailboxes, at the sink, in
+the queue and in dead. Nothing may be lost; what is there twice is counted (RFC 1047 allows it after a crash).
+
+    python -m tests.system.soak [rounds] [seed]
+
+Everything happens on 127.0.0.1, in a folder of its own, and ends by itself. Exit 1 where a message is lost, or none
+was taken.
+"""
+
+import random
+import re
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from tests.system.conversation import Conversation
+from tests.system.pair import Daemon, Pair
+
+MARK = re.compile(rb"X-Mark: (\d+)")
+INSIDE, COLLEAGUE, OUTSIDE = "user1@test.jp", "kacho@test.jp", "user2@test-sample00.jp"
+
+
+class Load:
+    """Clients that write as fast as they are answered. @ivar acknowledged: marks, each with its recipients."""
+
+    def __init__(self) -> None:
+        self.acknowledged: dict[bytes, list[str]] = {}
+        self._marks = 0
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, daemon: Daemon, sender: str, recipients: list[str]) -> None:
+        """One client more."""
+        thread = threading.Thread(target=self._client, args=(daemon, sender, recipients))
+        thread.start()
+        self._threads.append(thread)
+
+    def stop(self) -> None:
+        """No client begins another message."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _client(self, daemon: Daemon, sender: str, recipients: list[str]) -> None:
+        while not self._over.is_set():
+            try:
+                with Conversation(daemon.port) as conversation:
+                    self._write(conversation, sender, recipients)
+            except OSError:  # it was killed; the next one listens soon
+                self._over.wait(0.05)
+
+    def _write(self, conversation: Conversation, sender: str, recipients: list[str]) -> None:
+        conversation.say("HELO pc.test.jp")
+        while not self._over.is_set():
+            with self._lock:
+                self._marks += 1
+                mark = b"%d" % self._marks
+            reply = conversation.mail(sender, recipients, b"X-Mark: %s\r\n\r\n%s\r\n" % (mark, b"y" * 500))
+            if reply.startswith("250"):
+                self.acknowledged[mark] = recipients
+            else:
+                conversation.say("RSET")
+
+
+def missing(recipients: list[str], places: list[str]) -> list[str]:
+    """Which recipients an acknowledged message is lost for. What stands in a queue may be for any of them."""
+    if any("/incoming/" in place or "/holding/" in place or "/dead/" in place for place in places):
+        return []
+    boxes = {place.split("/inbox/")[1].split("/")[0] for place in places if "/inbox/" in place}
+    found = boxes | ({"user2"} if "sink" in places else set())
+    return [recipient for recipient in recipients if recipient.split("@")[0] not in found]
+
+
+def soak(folder: Path, rounds: int, seed: int) -> bool:
+    """@return: whether messages were acknowledged and none is lost."""
+    chance = random.Random(seed)
+    with Pair(folder) as pair:
+        load = Load()
+        for _ in range(2):
+            load.start(pair.backend, "bucho@test.jp", [INSIDE])
+            load.start(pair.backend, "bucho@test.jp", [INSIDE, COLLEAGUE])
+            load.start(pair.backend, "bucho@test.jp", [COLLEAGUE, OUTSIDE])
+            load.start(pair.gateway, "sato@test-sample00.jp", [COLLEAGUE])
+        try:
+            for number in range(1, rounds + 1):
+                time.sleep(chance.uniform(0.2, 1.2))
+                daemon = chance.choice(pair.daemons)
+                daemon.kill()
+                daemon.start()
+                print(f"{number:3d}  epost-{daemon.name} killed; {len(load.acknowledged)} acknowledged", flush=True)
+        finally:
+            load.stop()
+        for daemon in pair.daemons:
+            daemon.stop()
+        places = pair.census(MARK)
+    lost = {mark: missing(to, places.get(mark, [])) for mark, to in load.acknowledged.items()}
+    lost = {mark: who for mark, who in lost.items() if who}
+    twice = sum(len(each) > len(set(each)) or _copies(each) for each in places.values())
+    for mark, who in list(lost.items())[:10]:
+        print(f"LOST: message {mark.decode()} for {', '.join(who)}; found at {places.get(mark, [])}")
+    print(f"{len(load.acknowledged)} acknowledged in {rounds} kills, {len(lost)} lost, {twice} more than once")
+    return bool(load.acknowledged) and not lost
+
+
+def _copies(places: list[str]) -> bool:
+    """Whether one mailbox has a message more than once."""
+    boxes = [place.split("/inbox/")[1].split("/")[0] for place in places if "/inbox/" in place]
+    return len(boxes) > len(set(boxes))
+
+
+def main(arguments: list[str]) -> int:
+    """The command. @return: the exit status."""
+    rounds = int(arguments[0]) if arguments else 20
+    seed = int(arguments[1]) if len(arguments) > 1 else random.randrange(10_000)
+    print(f"{rounds} kills, seed {seed}")
+    with tempfile.TemporaryDirectory(prefix="epost-soak-") as folder:
+        return 0 if soak(Path(folder), rounds, seed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
