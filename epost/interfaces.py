@@ -75,7 +75,8 @@ class ISpool(Interface):
         """
         Read envelope and attempts.
 
-        @raise Refused: it is damaged, or gone; the spool has put what is left of it into C{dead} and said so.
+        @raise Refused: 4xx: it cannot be read now; 5xx: it is damaged, or gone for good; the
+            spool has put what is left of it into C{dead} and said so.
         """
 
     def content(name: Name) -> IContent:

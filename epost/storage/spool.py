@@ -43,7 +43,7 @@ from epost.storage.durable import FAILED, Commits, makeFolder, syncFolder
 from epost.storage.letter import Damaged, LetterContent, LetterDraft, isWorthless, readLetter, readSeal
 
 INCOMING, HOLDING, DEAD = "incoming", "holding", "dead"
-GONE = Reply(451, ("The message is gone.",), "4.3.0")
+GONE = Reply(554, ("The message is gone.",), "5.3.0")
 
 
 @implementer(ISpool)

@@ -162,8 +162,8 @@ class SpoolContract(SynchronousTestCase):
         after = self.spool.record(self.put(), failed())
         self.spool.remove(after)
         self.assertEqual(self.spool.count(), 0)
-        self.assertEqual(self.refusal(self.spool.load, after.name).code, 451)
-        self.assertEqual(self.refusal(self.spool.content, SEED).code, 451)
+        self.assertEqual(self.refusal(self.spool.load, after.name).code, 554)
+        self.assertEqual(self.refusal(self.spool.content, SEED).code, 554)
         self.assertEqual(self.next().adopt(9), [])
 
     def test_buried(self) -> None:

@@ -19,7 +19,7 @@ from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
 from epost.mail.route import Local
 
-GONE = Reply(451, ("The message is gone.",), "4.3.0")
+GONE = Reply(554, ("The message is gone.",), "5.3.0")
 
 
 @implementer(IContent)

@@ -119,7 +119,7 @@ class FileSpoolTests(SpoolContract):
         for octets in damaged:
             with open(f"{self.root}/incoming/B0000000186", "wb") as file:
                 file.write(octets)
-            self.assertEqual(self.refusal(self.spool.load, SEED).code, 451)
+            self.assertEqual(self.refusal(self.spool.load, SEED).code, 554)
             self.assertEqual(self.there("incoming"), [])
             self.assertEqual(self.there("dead"), ["B0000000186"] if octets else [])
             if octets:
