@@ -43,7 +43,7 @@ from epost.returns import Letterhead
 from epost.routes import Router
 from epost.settings import Settings
 from epost.smtp.settings import ServerSettings
-from epost.storage.disk import Disk
+from epost.storage.disk import Disk, IDisk
 from epost.storage.durable import Commits
 from epost.storage.inbox import Inbox
 from epost.storage.journal import ReceiveLog, SenderLog
@@ -83,14 +83,19 @@ class Options(usage.Options):
             raise SystemExit(1 if faults else 0)
 
 
-def makeDaemon(options: Options) -> "Daemon":
+def makeDaemon(
+    options: Options, reactor: Any = None, disk: IDisk | None = None, pool: ThreadPool | None = None
+) -> "Daemon":
     """
     The daemon of a command line.
 
+    @param reactor: clock and network; L{None}: the process's own.
+    @param disk: see L{Daemon}.
+    @param pool: see L{Daemon}.
     @raise SystemExit: with status 1, behind the words that say what is wrong.
     """
-    from twisted.internet import reactor
-
+    if reactor is None:
+        from twisted.internet import reactor
     try:
         settings, directory = reload.load(os.path.abspath(options["config"]), options.kind)
         if settings.folder.is_dir() and (settings.folder / "lock").exists():
@@ -98,7 +103,7 @@ def makeDaemon(options: Options) -> "Daemon":
     except (config.ConfigError, FolderTaken, OSError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from error
-    return Daemon(settings, directory, reactor)
+    return Daemon(settings, directory, reactor, disk, pool)
 
 
 class _Door(Factory):
@@ -119,7 +124,19 @@ class Daemon(MultiService):
     @ivar crowd: the connections.
     """
 
-    def __init__(self, settings: Settings, directory: Directory, reactor: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        reactor: Any,
+        disk: IDisk | None = None,
+        pool: ThreadPool | None = None,
+    ) -> None:
+        """
+        @param reactor: clock and network.
+        @param disk: where queue, mailboxes and numbers lie; L{None}: the machine's. Lock and logs are on the machine's.
+        @param pool: whose thread commits; started and stopped here. L{None}: one of our own.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
         self.settings = settings
         self.reactor = reactor
@@ -127,7 +144,8 @@ class Daemon(MultiService):
         self.directories = reload.Directories(settings, directory, reactor)
         self._door = _Door()
         self._ports: list[IListeningPort] = []
-        self._pool = ThreadPool(minthreads=0, maxthreads=1, name="commits")
+        self._disk = disk or Disk()
+        self._pool = pool or ThreadPool(minthreads=0, maxthreads=1, name="commits")
 
     # The start.
 
@@ -169,11 +187,10 @@ class Daemon(MultiService):
 
     def _build(self) -> None:
         """Make every part; the order is that of the picture in L{epost}."""
-        settings, clock, root = self.settings, self.reactor, str(self.settings.folder)
+        settings, clock, disk, root = self.settings, self.reactor, self._disk, str(self.settings.folder)
         os.makedirs(root, mode=0o700, exist_ok=True)
         self.lock = FolderLock(root)
         self._pool.start()
-        disk = Disk()
         self.commits = Commits(disk, settings.spool.sync, self._pool.callInThread, self.reactor.callFromThread)
         spool = self.spool = Spool(disk, root, self.commits)
         places = Places(root, str(settings.place)) if settings.place else None
