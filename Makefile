@@ -33,8 +33,8 @@ cover: $(VENV)/dev.stamp ## every test, and the lines that none of them ran
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-interop: ## clients and servers that were not written here: still to come
-	@echo "make interop: still to come."
+interop: $(VENV)/interop.stamp ## clients and servers of others against the pair; what is not installed is told
+	@$(BIN)/python -m tests.interop
 
 soak: $(VENV)/run.stamp ## both daemons killed twenty times under load: is every message that got its 250 there?
 	@$(BIN)/python -m tests.system.soak 20
@@ -65,4 +65,11 @@ $(VENV)/run.stamp: setup.cfg pyproject.toml
 $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@echo "Adding the tools of development to $(VENV) (once) …"
 	@$(PIP) -e '.[dev]'
+	@touch $@
+
+# And the clients that come from PyPI and npm; all others come with the system.
+$(VENV)/interop.stamp: $(VENV)/run.stamp
+	@$(PIP) -e '.[interop]'
+	@if command -v npm >/dev/null; then \
+	    npm install --silent --no-audit --no-fund --prefix $(VENV)/interop nodemailer@10; fi
 	@touch $@
