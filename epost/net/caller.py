@@ -22,6 +22,7 @@ from zope.interface import implementer
 from epost.interfaces import ISenderLog
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
+from epost.net.writing import write
 from epost.smtp.client import Phase, Step, Steps
 from epost.smtp.replies import Replies
 
@@ -107,7 +108,7 @@ class Caller(Protocol):
         self.usable = False
         if self._name is not None:
             self._log.said(self._name, "QUIT")
-        self.transport.write(b"QUIT\r\n")
+        write(self.transport, b"QUIT\r\n")
         self._wait(FAREWELL)
 
     def hangUp(self) -> None:
@@ -168,7 +169,7 @@ class Caller(Protocol):
             self._fail(f"a reply came before {step.command or 'the content'}", "4.5.0")
         elif isinstance(step.octets, bytes):
             if step.octets:
-                self.transport.write(step.octets)
+                write(self.transport, step.octets)
             self._wait(getattr(self._patience, step.phase.value))
         else:
             self._parts = iter(step.octets)
@@ -179,12 +180,13 @@ class Caller(Protocol):
 
     def resumeProducing(self) -> None:
         """The transport has room: the next part of the content, and behind the last one the wait for its reply."""
-        written = 0
+        parts, ready = [], 0
         try:
             for part in self._parts or ():
-                self.transport.write(part)
-                written += len(part)
-                if written >= PART_OCTETS:
+                parts.append(part)
+                ready += len(part)
+                if ready >= PART_OCTETS:
+                    self.transport.write(b"".join(parts))
                     self._wait(self._patience.block)
                     return
         except Refused as unread:
@@ -192,6 +194,7 @@ class Caller(Protocol):
             return
         self._parts = None
         self._still()
+        write(self.transport, b"".join(parts))
         self._wait(self._patience.end)
 
     def stopProducing(self) -> None:

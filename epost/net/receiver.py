@@ -1,9 +1,9 @@
 """
 The transport of the SMTP server: octets from a socket into a L{ServerSession}, its events to admission and intake.
 
-A connection keeps one rule: while an event is undecided nothing more is read, so what a client can make us hold is one
-read of the transport, whatever it sends; and while it does not read our replies we do not read its commands. How many
-may be connected, and who gives way when all places are taken, is the business of L{epost.net.crowd}.
+A connection keeps one rule: while an event is undecided at most one read of the transport is taken, so what a client
+can make us hold is two of them, whatever it sends; and while it does not read our replies we do not read its commands.
+How many may be connected, and who gives way when all places are taken, is the business of L{epost.net.crowd}.
 
 RFC 5321 4.5.3.2.7 (timeouts), 3.8 (421 at shutdown); spec 7 (receivelog), 8.
 """
@@ -27,6 +27,7 @@ from epost.mail.envelope import Envelope
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
 from epost.net.crowd import Crowd
+from epost.net.writing import write
 from epost.smtp import wording
 from epost.smtp.server import (
     Closed,
@@ -85,6 +86,7 @@ class Receiver(Protocol):
         self._recipients: list[Address] = []
         self._draft: IDraft | None = None
         self._waiting = False  # an event is undecided
+        self._paused = False  # the client went on meanwhile: one read is kept, the next waits
         self._running = False  # inside _run
         self._choked = False  # the client does not read our replies
         self._closing = False
@@ -102,11 +104,16 @@ class Receiver(Protocol):
         self._run()
 
     def dataReceived(self, data: bytes) -> None:
-        """Feed the session and do what it asks."""
-        if not self._closing:
-            if self._draft is None:
-                self.house.crowd.heard(self)
-            self.session.receive(data)
+        """Feed the session and do what it asks; where it cannot go on yet, read no more than this."""
+        if self._closing:
+            return
+        if self._draft is None:
+            self.house.crowd.heard(self)
+        self.session.receive(data)
+        if self._waiting:
+            self._paused = True
+            self.transport.pauseProducing()
+        else:
             self._run()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -128,7 +135,7 @@ class Receiver(Protocol):
     def resumeProducing(self) -> None:
         """Our replies are gone."""
         self._choked = False
-        if not self._waiting and not self._closing:
+        if not self._paused and not self._closing:
             self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -159,7 +166,6 @@ class Receiver(Protocol):
                 break
             if event is Want.ANSWER:
                 self._waiting = True
-                self.transport.pauseProducing()
                 break
             if type(event) is Closed:
                 closed = True
@@ -182,7 +188,7 @@ class Receiver(Protocol):
             self.house.log.lines(self.number, lines)
         octets = self.session.outgoing()
         if octets:
-            self.transport.write(octets)
+            write(self.transport, octets)
 
     def _farewell(self) -> None:
         """
@@ -221,8 +227,10 @@ class Receiver(Protocol):
         self.session.answer(reply)
         if self._waiting:
             self._waiting = False
-            if not self._choked:
-                self.transport.resumeProducing()
+            if self._paused:
+                self._paused = False
+                if not self._choked:
+                    self.transport.resumeProducing()
             self._run()
 
     # What the session asks, one method for each event.
