@@ -18,12 +18,12 @@ from epost.interfaces import IDraft, IInbox, IIntake, IRouter, ISenderLog, ISeri
 from epost.mail import trace
 from epost.mail.address import Address
 from epost.mail.decision import Client
-from epost.mail.entry import Entry
+from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.heading import Heading
 from epost.mail.name import Name, numbered
 from epost.mail.reply import Refused
-from epost.mail.route import Local
+from epost.mail.route import Held, Local, Route
 from epost.smtp import wording
 
 
@@ -87,24 +87,25 @@ class Intake:
         heading = Heading(
             self.marks.received, trace.missing(name, self.marks.host, envelope.sender, now) if ours else None
         )
-        box = self._onlyBox(envelope)
-        if box is not None and self.inbox is not None:
+        routes = {self.router.route(address) for address in envelope.recipients}
+        only = next(iter(routes))
+        if len(routes) == 1 and isinstance(only, Local) and self.inbox is not None:
             front = trace.delivery(envelope.sender, envelope.recipients[0])
-            draft = _Draft(self.inbox.draft(box, name, front), heading, lambda size: self._delivered(name, box, now))
+            draft = _Draft(self.inbox.draft(only, name, front), heading, lambda size: self._delivered(name, only, now))
         else:
+            history = self._held(routes, now)
             draft = _Draft(
-                self.spool.draft(name, envelope, now),
+                self.spool.draft(name, envelope, now, history),
                 heading,
-                lambda size: self.accepted(Entry(name, envelope, now, size)),
+                lambda size: self.accepted(Entry(name, envelope, now, size, history)),
             )
         draft.begin(trace.received(client, self.marks.host, self.marks.version, name, envelope.utf8, now))
         return draft
 
-    def _onlyBox(self, envelope: Envelope) -> Local | None:
-        """The mailbox that is the only destination of a message."""
-        boxes = {self.router.route(address) for address in envelope.recipients}
-        box = boxes.pop()
-        return box if not boxes and isinstance(box, Local) else None
+    def _held(self, routes: set[Route], now: float) -> tuple[Attempt, ...]:
+        """What is to be told of a message for which there is nothing to do but wait: which line of a table holds it."""
+        whys = [route.because for route in routes if isinstance(route, Held)]
+        return (Attempt(now, 0.0, whys[0], "", ()),) if len(whys) == len(routes) else ()
 
     def _delivered(self, name: Name, box: Local, queued: float) -> None:
         """A delivery inside writes only the GetTryServer lines, with its own domain (spec 6)."""

@@ -65,8 +65,12 @@ class Waiting:
 class ISpool(Interface):
     """What was accepted and is not yet delivered or returned."""
 
-    def draft(name: Name, envelope: Envelope, queued: float) -> IDraft:
-        """Begin a message. C{name} is unused so far."""
+    def draft(name: Name, envelope: Envelope, queued: float, history: tuple[Attempt, ...] = ()) -> IDraft:
+        """
+        Begin a message. C{name} is unused so far.
+
+        @param history: what is to be told of it from the start: of mail that a table holds, which line does.
+        """
 
     def adopt(limit: int) -> list[Waiting]:
         """The next names that no living process owns, at most C{limit}; empty when all were given. Reads no content."""

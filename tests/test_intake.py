@@ -9,10 +9,10 @@ from epost.intake import Intake, Marks
 from epost.interfaces import IDraft, IIntake, IRouter
 from epost.mail.address import Address, parseAddress
 from epost.mail.decision import Client
-from epost.mail.entry import Entry
+from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.reply import Refused, Reply
-from epost.mail.route import Local, Onward, Route
+from epost.mail.route import Held, Local, Onward, Route
 from tests.japan import QUEUED, useJapanTime
 from tests.recorders import SenderLogRecorder
 from tests.storage.memory import MemoryInbox, MemorySerial, MemorySpool
@@ -27,13 +27,15 @@ RECEIVED = (
 
 @implementer(IRouter)
 class Town:
-    """C{all@test.jp} is user1 and bucho, C{chief@test.jp} is bucho; test.jp is here and all else outside."""
+    """C{all@test.jp} is user1 and bucho, C{chief@test.jp} is bucho; test.jp is here, hold.example held."""
 
     def expand(self, address: Address) -> tuple[Address, ...]:
         names = {"all": ["user1", "bucho"], "chief": ["bucho"]}.get(address.local)
         return tuple(parseAddress(f"{name}@test.jp") for name in names) if names else (address,)
 
     def route(self, address: Address) -> Route:
+        if address.domain == "hold.example":
+            return Held("gateway.dat:3")
         return Local(address.key[0], "test.jp") if address.domain == "test.jp" else Onward(address.domain)
 
 
@@ -108,6 +110,15 @@ class IntakeTests(SynchronousTestCase):
         self.assertEqual(self.spool.entries, {"B0000000186": entry})
         self.assertEqual(self.spool.contents["B0000000186"], RECEIVED + b"Subject: a\r\n\r\nb\r\n")
         self.assertEqual(entry.size, len(self.spool.contents["B0000000186"]))
+
+    def test_held(self) -> None:
+        """What a table holds is queued with the line that does; beside other recipients the dispatcher sees to it."""
+        self.successResultOf(self.take(b"a\r\n", "a@hold.example", "b@hold.example").commit())
+        (held,) = self.accepted
+        self.assertEqual(held.attempts, (Attempt(QUEUED, 0.0, "gateway.dat:3", "", ()),))
+        self.assertEqual(self.spool.entries, {"B0000000186": held})
+        self.successResultOf(self.take(b"a\r\n", "a@hold.example", "user2@test-sample00.jp").commit())
+        self.assertEqual(self.accepted[1].attempts, ())
 
     def test_noMailboxesHere(self) -> None:
         """A daemon without mailboxes queues everything."""

@@ -37,6 +37,7 @@ class LetterDraft(Draft):
     @param folder: where it is to lie.
     @param volume: the folder's.
     @param head: envelope, as in the file.
+    @param tail: history, as in the file.
     @param stored: called in the reactor's thread when it is durable.
     """
 
@@ -48,12 +49,14 @@ class LetterDraft(Draft):
         name: str,
         volume: Volume,
         head: bytes,
+        tail: bytes,
         stored: Callable[[], None],
     ) -> None:
         super().__init__(disk, commits, f"{folder}/{name}")
         self._folder = folder
         self._volume = volume
         self._head = head
+        self._tail = tail
         self._stored = stored
         self._sum = crc32(head)
         self._size = 0
@@ -80,6 +83,7 @@ class LetterDraft(Draft):
         """Write with the seal, or seal what is written."""
         seal = format.Seal(len(self._head), self._size, self._sum).line()
         begun = self._made
+        self._parts.append(self._tail)
         descriptor = self.pour(seal + self._head)
         if begun:
             self.disk.overwrite(descriptor, seal)

@@ -3,7 +3,8 @@ The queue on disk. Names are the state; this page lists every one of them and wh
 
     incoming/B0000000186           accepted; to be tried at once (its date does not matter)
     holding/B0000000186-R0001      failed once; due at its date (mtime), so a start reads names and dates, no content
-    holding/B0000000186            held, or warned of, without a failed attempt; due at its date
+    holding/B0000000186            held, or warned of, without a failed attempt; due at its date. What is held
+                                   when it is accepted is written here at once
     dead/B0000000186-R0001         neither delivered nor returned; its last line says why; to be moved to incoming
 
 L{epost.storage.format} says what is in a file.
@@ -123,11 +124,17 @@ class Spool:
 
     # What is asked of a message.
 
-    def draft(self, name: Name, envelope: Envelope, queued: float) -> LetterDraft:
-        """Begin a message."""
-        head = format.head(envelope, queued)
-        folder = self._folder(INCOMING)
-        return LetterDraft(self._disk, self._commits, folder, str(name), self._volume, head, self._stored)
+    def draft(self, name: Name, envelope: Envelope, queued: float, history: tuple[Attempt, ...] = ()) -> LetterDraft:
+        """Begin a message, in C{incoming}; in C{holding} where it has a history."""
+        head, tail = format.head(envelope, queued), b"".join(map(format.line, history))
+        folder = self._folder(HOLDING if history else INCOMING)
+
+        def stored() -> None:
+            self._waiting += 1
+            if history:
+                self._moved[name.stem] = f"{folder}/{name}"
+
+        return LetterDraft(self._disk, self._commits, folder, str(name), self._volume, head, tail, stored)
 
     def load(self, name: Name) -> Entry:
         """Read envelope and history, and the whole content for its checksum, part by part."""
@@ -225,10 +232,6 @@ class Spool:
     def _standing(self, name: Name) -> Name:
         """The name that a message has on disk."""
         return parseName(self._path(name).rpartition("/")[2]) or name
-
-    def _stored(self) -> None:
-        """One more waits."""
-        self._waiting += 1
 
     def _forget(self, name: Name) -> None:
         """It has left the queue."""

@@ -150,6 +150,21 @@ class SpoolContract(SynchronousTestCase):
         self.assertEqual(reborn.adopt(9), [Waiting(SEED, after.due or 0.0)])
         self.assertEqual(reborn.load(SEED), after)
 
+    def test_heldFromTheStart(self) -> None:
+        """What is told of a message from its start stands in its entry, also for the next process."""
+        history = (Attempt(QUEUED, 0.0, 'gateway.dat:3 "hold.example, hold"', "", ()),)
+        for size, name in ((10, SEED), (100000, numbered(187))):  # in one write, and in many
+            draft = self.spool.draft(name, ENVELOPE, QUEUED, history)
+            draft.write(b"x" * size)
+            self.successResultOf(draft.commit())
+            self.assertEqual(self.spool.load(name), Entry(name, ENVELOPE, QUEUED, size, history))
+            self.assertEqual(b"".join(self.spool.content(name).parts()), b"x" * size)
+        reborn = self.next()
+        self.assertEqual([waiting.name for waiting in reborn.adopt(9)], [SEED, numbered(187)])
+        self.assertEqual(reborn.load(SEED).attempts, history)
+        reborn.remove(reborn.load(SEED))
+        self.assertEqual(reborn.count(), 1)
+
     def test_contentOutlivesTheName(self) -> None:
         """Content that was asked for under one name is read under the next."""
         entry = self.put()

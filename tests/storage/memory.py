@@ -136,11 +136,11 @@ class MemorySpool:
         after._unowned = sorted(self.entries, reverse=True)
         return after
 
-    def draft(self, name: Name, envelope: Envelope, queued: float) -> MemoryDraft:
+    def draft(self, name: Name, envelope: Envelope, queued: float, history: tuple[Attempt, ...] = ()) -> MemoryDraft:
         """Begin a message."""
 
         def keep(content: bytes) -> None:
-            self.entries[name.stem] = Entry(name, envelope, queued, len(content))
+            self.entries[name.stem] = Entry(name, envelope, queued, len(content), history)
             self.contents[name.stem] = content
 
         return MemoryDraft(self.ticks, keep)
