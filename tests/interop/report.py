@@ -15,11 +15,12 @@ class Report:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
-    def check(self, who: str, what: str, holds: Callable[[], object]) -> None:
+    def check(self, who: str, what: str, holds: Callable[[], object]) -> bool:
         """
         Make a check and print its line.
 
         @param holds: raises L{AssertionError} where it does not hold, L{Unable} where that cannot be told.
+        @return: whether it holds.
         """
         why = ""
         try:
@@ -33,11 +34,17 @@ class Report:
         print(f"{state:8} {who:11} {what}", flush=True)
         for line in why.splitlines():
             print(f"         | {line:.300}", flush=True)
+        return state == "ok"
 
     def missing(self, program: str, advice: str) -> None:
         """A program is not there, so that none of its checks is made."""
         self.counts["skipped"] += 1
         print(f"skipped: {program} is not installed ({advice})", flush=True)
+
+    def skip(self, who: str, why: str) -> None:
+        """None of its checks can be made."""
+        self.counts["skipped"] += 1
+        print(f"{'skipped':8} {who:11} {why}", flush=True)
 
     @property
     def failed(self) -> bool:
