@@ -20,6 +20,7 @@ from epost.storage.disk import IDisk
 from epost.storage.durable import Commits, IWork, Touched, Volume, refusal
 
 SHORT = 32 * 1024
+PARTS = 64  # kept apart at most: an object of two octets takes forty, and a client may send two at a time
 
 
 @implementer(IDraft, IWork)
@@ -44,6 +45,8 @@ class Draft(ABC):
         part = self.taken(part)
         self._parts.append(part)
         self._held += len(part)
+        if len(self._parts) > PARTS:
+            self._parts = [b"".join(self._parts)]
         if self._held > SHORT:
             try:
                 self.pour(self.front())
