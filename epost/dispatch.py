@@ -87,7 +87,7 @@ class Dispatcher(Service):
         self.grace = grace
         self.returns = Returns(letterhead, spool, inbox, router, senderLog, clock, self.patience, self.accepted)
         self._desk = Desk(spool, senderLog, clock, self.patience, self._less)
-        self._lanes = Lanes(carrier, self.limits, self._spawn, self._recall)
+        self._lanes = Lanes(carrier, self.limits, clock, self._spawn, self._recall)
         self._agenda = Agenda(clock, self._resume, self._room, self._lanes.crowded)
         self._tasks: set[Deferred[None]] = set()
         self._open: dict[str, Open] = {}

@@ -5,6 +5,9 @@ A lane is one destination with what waits for it. Workers take from it, one mess
 until it is empty. There is a limit of workers for each lane and one for all; where all are taken, lanes that wait for
 one get it in turn, and a worker gives way after a number of messages. So a slow destination holds up only itself.
 
+A worker that has sent one message and is alone says QUIT at once, as in the seed. At a destination where more is going
+on it rests for a moment with its connection open: a stream of mail is not a connection for each message.
+
 What a lane may hold in memory is its share: as many as can fill the memory only when all workers are busy. What comes
 beyond it is parked, by name alone, and called back when there is room.
 """
@@ -14,13 +17,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from epost.interfaces import ICarrier, Parcel, Report
 from epost.mail.name import Name
 from epost.mail.route import Onward
 
 TURN = 20  # messages after which a worker gives way to a lane that has none
+REST = 1.0  # seconds that a worker keeps its connection for the next message
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,18 @@ class Errand(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Lane:
-    """One destination. @ivar turn: whether it stands in the line of those that wait for a worker."""
+    """
+    One destination.
+
+    @ivar workers: those that rest included.
+    @ivar resting: to wake them; the last went to rest last.
+    @ivar turn: whether it stands in the line of those that wait for a worker.
+    """
 
     route: Onward
     queue: deque[Errand] = field(default_factory=deque)
     workers: int = 0
+    resting: "list[Deferred[None]]" = field(default_factory=list)
     turn: bool = False
     parked: dict[str, Name] = field(default_factory=dict)
 
@@ -78,6 +90,7 @@ class Lanes:
         self,
         carrier: ICarrier,
         limits: Limits,
+        clock: IReactorTime,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         recall: Callable[[list[Name]], None],
     ) -> None:
@@ -88,10 +101,12 @@ class Lanes:
         self.workers = 0
         self._carrier = carrier
         self._limits = limits
+        self._clock = clock
         self._spawn = spawn
         self._recall = recall
         self._lanes: dict[Onward, _Lane] = {}
         self._turns: deque[_Lane] = deque()
+        self._resting = 0
         self._stopped = False
 
     def put(self, route: Onward, errand: Errand) -> bool:
@@ -127,10 +142,17 @@ class Lanes:
         self._turns.clear()
         for lane in self._lanes.values():
             lane.queue.clear()
+        for lane in list(self._lanes.values()):
+            while lane.resting:
+                self._wake(lane)
 
     def _staff(self, lane: _Lane) -> None:
         """Give a lane the workers that it can use."""
+        while lane.queue and lane.resting:
+            self._wake(lane)
         while lane.queue and lane.workers < self._limits.perDestination and not self._stopped:
+            if self.workers >= self._limits.concurrency and self._resting:
+                self._wake(next(other for other in self._lanes.values() if other.resting))
             if self.workers >= self._limits.concurrency:
                 if not lane.turn:
                     lane.turn = True
@@ -161,16 +183,43 @@ class Lanes:
                     errand.broken()
                     break
                 sent += 1
-                last = not lane.queue or (sent >= TURN and bool(self._turns))
+                alone = sent == lane.workers == 1
+                last = (not lane.queue and alone) or (bool(self._turns) and (not lane.queue or sent >= TURN))
                 if last:
                     channel.quit()  # before the outcome: in senderlog QUIT stands before what follows (seed)
                 errand.end(report)
+                if not (lane.queue or lane.parked or last or self._stopped):
+                    await self._rest(lane)
             if not last:
                 channel.quit()
         except CancelledError:
             channel.quit()
         finally:
             self._leave(lane)
+
+    async def _rest(self, lane: _Lane) -> None:
+        """Wait for the next errand, or for the end of patience."""
+        woken: Deferred[None] = Deferred()
+        late = self._clock.callLater(REST, self._wake, lane, woken)
+        lane.resting.append(woken)
+        self._resting += 1
+        try:
+            await woken
+        except CancelledError:
+            lane.resting.remove(woken)
+            self._resting -= 1
+            raise
+        finally:
+            if late.active():
+                late.cancel()
+
+    def _wake(self, lane: _Lane, woken: "Deferred[None] | None" = None) -> None:
+        """Let a worker that rests go on, or leave where there is nothing to do. C{woken}: which; else the last."""
+        if woken is None:
+            woken = lane.resting[-1]
+        lane.resting.remove(woken)
+        self._resting -= 1
+        woken.callback(None)
 
     def _take(self, lane: _Lane) -> Errand:
         """The next errand; what is parked moves up."""

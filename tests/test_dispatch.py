@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from epost.dispatch import Dispatcher
 from epost.errand import Desk, Errand, Open
 from epost.interfaces import ICarrier, IChannel, IRouter, ISenderLog, Parcel, Report
-from epost.lanes import Lanes, Limits
+from epost.lanes import REST, Lanes, Limits
 from epost.mail.address import Address, parseAddress
 from epost.mail.entry import Entry
 from epost.mail.envelope import Envelope
@@ -574,8 +574,49 @@ class QueueTests(DispatchCase):
         while self.reply():
             pass
         self.assertEqual([channel.sent for channel in self.carrier.channels], [3, 2])
+        self.clock.advance(REST)
         self.assertEqual([channel.quits for channel in self.carrier.channels], [1, 1])
         self.assertEqual((self.spool.count(), self.dispatcher.counts().connections), (0, 0))
+
+    def test_rest(self) -> None:
+        """At a destination where much goes on a connection is kept for a moment; the one used last is used first."""
+        for _ in range(3):
+            self.accept("x@a.jp")
+        while self.reply():
+            pass
+        self.clock.advance(REST / 2)
+        self.accept("x@a.jp")
+        self.reply()
+        self.assertEqual([(c.sent, c.quits) for c in self.carrier.channels], [(3, 0), (1, 0)])
+        self.clock.advance(REST / 2)
+        self.assertEqual([(c.sent, c.quits) for c in self.carrier.channels], [(3, 0), (1, 1)])
+        self.clock.advance(REST / 2)
+        self.assertEqual([(c.sent, c.quits) for c in self.carrier.channels], [(3, 1), (1, 1)])
+        self.accept("x@a.jp")
+        self.reply()
+        self.assertEqual([(c.sent, c.quits) for c in self.carrier.channels][2:], [(1, 1)])  # alone: QUIT at once
+
+    def test_restGivesWay(self) -> None:
+        """Who rests leaves where its place is needed."""
+        self.mx("a.jp", "b.jp", "c.jp")
+        for _ in range(2):
+            self.accept("x@a.jp")
+        self.reply()
+        self.reply()
+        for domain in ("b.jp", "c.jp", "b.jp", "c.jp"):
+            self.accept(f"x@{domain}")
+        self.assertEqual([parcel.recipients[0].domain for parcel, _ in self.pending], ["b.jp", "c.jp", "b.jp", "c.jp"])
+        self.assertEqual([c.quits for c in self.carrier.channels[:2]], [1, 1])
+
+    def test_stopWhileResting(self) -> None:
+        """A stop waits for nobody who rests."""
+        for _ in range(2):
+            self.accept("x@a.jp")
+        self.reply()
+        self.reply()
+        self.successResultOf(self.dispatcher.stopService())
+        self.assertEqual([c.quits for c in self.carrier.channels], [1, 1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_slowDestinationStarvesNobody(self) -> None:
         """A destination that never answers, with any number of messages, holds up no other."""
@@ -609,7 +650,7 @@ class QueueTests(DispatchCase):
     def test_parkedIsNeverForgotten(self) -> None:
         """What is parked is called back when its destination has nothing to do, also where it could not move up."""
         recalled: list[Name] = []
-        lanes = Lanes(self.carrier, self.limits, Deferred.fromCoroutine, recalled.extend)
+        lanes = Lanes(self.carrier, self.limits, self.clock, Deferred.fromCoroutine, recalled.extend)
         entry = Entry(numbered(1), Envelope(None, (parseAddress("x@a.jp"),)), QUEUED, 1)
         self.spool.entries[entry.name.stem], self.spool.contents[entry.name.stem] = entry, b""
         desk = Desk(self.spool, self.log, self.clock, Patience(), lambda message: None)
@@ -619,6 +660,7 @@ class QueueTests(DispatchCase):
         self.assertTrue(all(lanes.park(GATE, name) for name in names))
         while self.reply():
             pass
+        self.clock.advance(REST)
         self.assertEqual((recalled, lanes.workers, lanes.parked()), (names, 0, 0))
         self.assertFalse(lanes.park(GATE, names[0]))
 
