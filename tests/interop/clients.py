@@ -135,7 +135,7 @@ CLIENTS = (
         "nodemailer",
         _script("node", "send.js"),
         ["node", "-e", "require('nodemailer')"],
-        "Debian: apt install npm; then rm .venv/interop.stamp, and make interop fetches it",
+        "Debian: apt install npm; make interop fetches it from npm",
         utf8=True,
     ),
 )
