@@ -54,6 +54,13 @@ class Client(Protocol):
         self.said += reply
         return reply
 
+    def hear(self, *lines: str) -> list[str]:
+        """Say lines at once and wait for nothing. @return: the lines that have come by the end of this moment."""
+        self.write("".join(f"{line}\r\n" for line in lines).encode("utf-8", "surrogateescape"))
+        self._net.run(0)
+        new, self._read = self.heard[self._read :], len(self.heard)
+        return new.decode().splitlines()
+
     def say(self, *lines: str) -> str:
         """Say lines in turn, each when the one before has its reply. @return: the last line of the last reply."""
         for line in lines:

@@ -11,9 +11,11 @@ a test plays out the same each time. L{Net.seconds}, L{Net.segment}, L{Host.skew
 """
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import (
     CannotListenError,
@@ -52,6 +54,7 @@ class Net:
     @ivar segment: octets that arrive at a time, at most.
     @ivar hosts: by IP address.
     @ivar ends: both ends of every connection there ever was, in order, the caller's first.
+    @ivar made: numbers the timed calls.
     """
 
     def __init__(self, now: float) -> None:
@@ -60,6 +63,7 @@ class Net:
         self.segment = CHUNK
         self.hosts: dict[str, Host] = {}
         self.ends: list[End] = []
+        self.made = count()
 
     def host(self, address: str, skew: float = 0.0) -> "Host":
         """A new host. @param skew: by how many seconds its clock is fast."""
@@ -71,9 +75,7 @@ class Net:
         end = self.now + seconds
         while (due := self._due()) is not None and due[0] <= end:
             self._turn(*due)
-        self.now = end
-        for host in self.hosts.values():
-            host.look()
+        self._pass(end)
 
     def until(self, done: Callable[[], object], seconds: float = 600.0) -> None:
         """Let time pass until something holds. @raise AssertionError: it does not within so many seconds."""
@@ -84,22 +86,23 @@ class Net:
                 raise AssertionError(f"does not come about within {seconds:g} s")
             self._turn(*due)
 
-    def _due(self) -> "tuple[float, Host] | None":
-        """When the next call is due, and whose it is."""
-        calls = ((min(call.getTime() for call in host.calls) - host.skew, host) for host in self._busy())
-        return min(calls, key=lambda due: due[0], default=None)
+    def _due(self) -> "tuple[float, int, Host, DelayedCall] | None":
+        """What is to be done next: when, and the first made of those that are due then."""
+        calls = ((c.getTime() - host.skew, c.made, host, c) for host in self.hosts.values() for c in host.calls)
+        return min(calls, default=None)
 
-    def _busy(self) -> "list[Host]":
-        return [host for host in self.hosts.values() if host.calls]
+    def _turn(self, when: float, made: int, host: "Host", call: DelayedCall) -> None:
+        """Do it."""
+        self._pass(max(self.now, when))
+        host.calls.remove(call)
+        call.called = 1
+        call.func(*call.args, **call.kw)
 
-    def _turn(self, due: float, host: "Host") -> None:
-        """Do what one host has to do now."""
-        self.now = max(self.now, due)
-        for other in self.hosts.values():
-            other.look()
-        # Adding and taking away the skew may have cost the last bit of the time.
-        host.rightNow = max(host.rightNow, min(call.getTime() for call in host.calls))
-        host.advance(0)
+    def _pass(self, now: float) -> None:
+        """It is later."""
+        self.now = now
+        for host in self.hosts.values():
+            host.look()
 
 
 @implementer(IReactorTCP, IReactorFromThreads)
@@ -123,6 +126,12 @@ class Host(Clock):
     def look(self) -> None:
         """Look at the clock."""
         self.rightNow = self.net.now + self.skew
+
+    def callLater(self, when: float, what: Callable[..., object], *args: Any, **kwargs: Any) -> DelayedCall:
+        """As a clock does."""
+        call = super().callLater(when, what, *args, **kwargs)
+        call.made = next(self.net.made)
+        return call
 
     def crash(self) -> None:
         """The machine stops, without a word to anybody; it can be used again at once."""
@@ -380,16 +389,18 @@ class End:
             self.host.callLater(0, self._send)
 
     def _send(self) -> None:
-        """What the window takes; then whoever waits for that has its turn."""
+        """A segment, if the window takes one; when the last is sent whoever waits for that has its turn."""
         self._sending = False
         if not self.connected or self._aborting:
             return
-        while self.unsent and self._window:
+        if self.unsent and self._window:
             octets = bytes(self.unsent[: min(self._window, self.host.net.segment)])
             del self.unsent[: len(octets)]
             self._window -= len(octets)
             self.say(self.peer._arrived, octets)
         if self.unsent:
+            if self._window:
+                self._begin()
             return
         if self._producer is not None and (not self._streaming or self._waits):
             self._waits = False
