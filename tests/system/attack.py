@@ -114,7 +114,7 @@ def bigReturned(stage: Stage) -> Iterator[str]:
     yield from big(stage, [SLOWLY])
 
 
-@attack(allowed=40)
+@attack(allowed=16)
 def drip(stage: Stage) -> Iterator[str]:
     """1,000 connections, half of them in DATA, an octet a second for five seconds."""
     with ExitStack() as stack:
@@ -145,7 +145,7 @@ def crumbs(stage: Stage) -> Iterator[str]:
         yield f"{pieces:,} pieces each"
 
 
-@attack(allowed=40)
+@attack(allowed=16)
 def deaf(stage: Stage) -> Iterator[str]:
     """150 clients that say HELP without end and never read a reply."""
     with ExitStack() as stack:
@@ -291,7 +291,7 @@ def sizes(stage: Stage) -> Iterator[str]:
     assert not stage.leftovers()
 
 
-@attack(allowed=260)
+@attack(allowed=60)
 def idle(stage: Stage) -> Iterator[str]:
     """10,000 connections that say nothing."""
     with ExitStack() as stack:
