@@ -11,6 +11,7 @@ RFC 5321 4.1.2, 4.1.3 (address literals), 4.5.3.1 (limits); RFC 6531 3.3 (UTF-8 
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 LOCAL_OCTETS = 64  # RFC 5321 4.5.3.1.1
 DOMAIN_OCTETS = 255  # RFC 5321 4.5.3.1.2
@@ -94,6 +95,7 @@ def _literal(text: str) -> str:
         raise AddressError(f"no address literal: {text}") from None
 
 
+@lru_cache(maxsize=4096)  # the same people write to the same people
 def parseAddress(text: str) -> Address:
     """
     Read C{local@domain}, quoted local parts and address literals included; no brackets, no source route.

@@ -59,6 +59,8 @@ class Reply:
             front (RFC 2034 4).
         """
         status = f"{self.enhanced} " if enhanced and self.enhanced else ""
+        if len(self.lines) == 1:
+            return [f"{self.code} {status}{self.lines[0]}"]
         last = len(self.lines) - 1
         return [f"{self.code}{' ' if i == last else '-'}{status}{text}" for i, text in enumerate(self.lines)]
 

@@ -20,7 +20,7 @@ from epost.smtp.event import Mail, Rcpt
 HELO_OCTETS = 255  # RFC 5321 4.5.3.1.2
 PATH_OCTETS = 256  # with its brackets (RFC 5321 4.5.3.1.3)
 
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _ODD = re.compile(r"""[^!-~]|[()<>@,;\\"]""")  # what would change a Received field or a log line (RFC 5322 3.2.3)
 _PATH = re.compile(r'<((?:"(?:\\.|[^"\\])*+"|[^">])*+)>(?:[ \t]+(.*))?\Z')
 _ROUTE = re.compile(r"(?:@[^@,:\s]+,)*@[^@,:\s]+:")  # A-d-l of RFC 5321 4.1.2
@@ -30,16 +30,16 @@ Bad = Callable[[str], Reply]
 Read = Callable[[str | None], object]
 
 
-def split(line: bytes) -> tuple[str, str]:
+def split(line: str) -> tuple[str, str]:
     """
     Verb in upper case, and argument without outer blanks.
 
-    @param line: without its CRLF. Octets that are not UTF-8 become surrogates, which no grammar here takes.
+    @param line: without its CRLF. Octets that are not UTF-8 are surrogates, which no grammar here takes.
     @raise Refused: no command can look like this (bare CR or LF, NUL and other controls, nothing at all).
     """
     if _CONTROL.search(line):
         raise Refused(wording.unknownCommand())
-    verb, _, argument = line.decode("utf-8", "surrogateescape").replace("\t", " ").partition(" ")
+    verb, _, argument = line.replace("\t", " ").partition(" ")
     if not verb.isascii():
         raise Refused(wording.unknownCommand())
     return verb.upper(), argument.strip(" ")

@@ -176,10 +176,10 @@ class ServerSession:
         line = self._unread.line()
         if line is None:
             return False
-        # As the client wrote it; here credentials will be masked.
-        self._transcript.append(line.decode("utf-8", "surrogateescape"))
+        text = line.decode("utf-8", "surrogateescape")
+        self._transcript.append(text)  # as the client wrote it; here credentials will be masked
         try:
-            verb, argument = command.split(line)
+            verb, argument = command.split(text)
             row = _COMMANDS.get(verb)
             if len(line) + 2 > LINE_OCTETS + (row.extra if row else 0):
                 raise Refused(wording.lineTooLong())

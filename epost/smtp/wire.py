@@ -13,7 +13,7 @@ LINE_OCTETS = 512  # with CRLF, commands and replies (RFC 5321 4.5.3.1.4, 4.5.3.
 
 def encoded(lines: list[str]) -> bytes:
     """The lines of a reply, as L{Reply.written} gives them, as octets. One that is too long is cut."""
-    return b"".join(line.encode("utf-8", "replace")[: LINE_OCTETS - 2] + b"\r\n" for line in lines)
+    return b"".join([line.encode("utf-8", "replace")[: LINE_OCTETS - 2] + b"\r\n" for line in lines])
 
 
 def written(reply: Reply, enhanced: bool) -> list[str]:

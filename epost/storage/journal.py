@@ -201,9 +201,15 @@ class ReceiveLog:
 
     def lines(self, connection: int, texts: Sequence[str]) -> None:
         """A line for each."""
+        if not texts:
+            return
         now = self._clock.seconds()
         front = self._front(now, connection)
-        self._journal.add(now, "".join([f"{front}{safe(text)}\n" for text in texts]))
+        whole = "".join(texts)
+        if not (whole.isascii() and whole.isprintable() and len(whole) <= LONGEST):
+            texts = [safe(text) for text in texts]
+        between = f"\n{front}"
+        self._journal.add(now, f"{front}{between.join(texts)}\n")
 
     def closed(self, connection: int) -> None:
         """Two lines."""

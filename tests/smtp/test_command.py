@@ -85,7 +85,7 @@ class MailTests(SynchronousTestCase):
     def test_splitNeverRaises(self, line: bytes) -> None:
         """Any line has a verb or is refused; no control octet gets through but TAB, which is a blank."""
         try:
-            verb, argument = command.split(line)
+            verb, argument = command.split(line.decode("utf-8", "surrogateescape"))
         except Refused as refused:
             self.assertEqual(refused.reply.code, 500)
         else:
