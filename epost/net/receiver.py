@@ -98,7 +98,9 @@ class Receiver(Protocol):
         self.transport.registerProducer(self, True)
         self._timeout = self.house.clock.callLater(self.house.patience.command, self._timedOut)
         refusal = self.house.crowd.arrived(self, self.peer, self.house.admission.exempt(self.session.client))
-        if refusal is not None:
+        if refusal is None:
+            self.session.greet(self.house.date(self.house.clock.seconds()))
+        else:
             _log.warn("{peer} refused: {reply}", peer=self.peer, reply=refusal)
             self.session.close(refusal)
         self._run()
@@ -145,7 +147,6 @@ class Receiver(Protocol):
         """End the session with a 421, now or when the message at hand has its answer."""
         self._leaving = reply
         if not self.busy:
-            self.session.close(reply)
             self._run()
 
     @property
@@ -161,6 +162,8 @@ class Receiver(Protocol):
         session = self.session
         closed = False
         while True:
+            if self._leaving is not None and not self.busy:
+                session.close(self._leaving)  # what was pipelined behind the message at hand is not begun
             event = session.nextEvent()
             if event is Want.DATA:
                 break
@@ -175,8 +178,6 @@ class Receiver(Protocol):
         self._flush()
         if closed:
             self._farewell()
-        elif self._leaving is not None and not self.busy and not self._waiting:
-            self.leave(self._leaving)
         else:
             patience = self.house.patience
             self._timeout.reset(patience.content if self._draft is not None else patience.command)
@@ -377,9 +378,9 @@ class ReceiverFactory(Factory):
         self._numbers = count(1)
 
     def buildProtocol(self, addr: IAddress | None) -> Receiver:
-        """A session whose greeting carries the time at hand."""
+        """A session of its own."""
         peer = getattr(addr, "host", "")
         if peer.startswith("::ffff:"):
             peer = peer[7:]  # IPv4-mapped: spec 3 compares it as IPv4
-        session = ServerSession(self.settings, peer, self.date(self.clock.seconds()))
+        session = ServerSession(self.settings, peer)
         return Receiver(self, session, next(self._numbers), peer)

@@ -46,15 +46,12 @@ _FIRST = {State.NAMELESS: "send HELO or EHLO", State.READY: "send MAIL"}  # wher
 class ServerSession:
     """One connection of one client."""
 
-    def __init__(self, settings: ServerSettings, address: str, date: str) -> None:
-        """
-        @param address: the client's IP address, IPv4-mapped ones as IPv4.
-        @param date: of the greeting, RFC 5322.
-        """
+    def __init__(self, settings: ServerSettings, address: str) -> None:
+        """@param address: the client's IP address, IPv4-mapped ones as IPv4."""
         self.client = Client(address)
         self._settings = settings
         self._state = State.NAMELESS
-        self._unread = Unread(LINE_OCTETS + max(row.extra for row in _COMMANDS.values()))
+        self._unread = Unread(_LONGEST)
         self._lost = self._quit = False
         self._events: deque[Event] = deque()
         self._undecided: Mail | Rcpt | Data | End | None = None
@@ -63,9 +60,17 @@ class ServerSession:
         self._accepted = self._refused = self._errors = 0
         self._out: list[bytes] = []
         self._transcript: list[str] = []
-        self._say(wording.banner(settings.host, settings.version, settings.build, date))
 
     # What the shell calls.
+
+    def greet(self, date: str) -> None:
+        """
+        Say the greeting; whoever is not welcome gets L{close} in its place (RFC 5321 3.1).
+
+        @param date: RFC 5322.
+        """
+        settings = self._settings
+        self._say(wording.banner(settings.host, settings.version, settings.build, date))
 
     def receive(self, octets: bytes) -> None:
         """Take what the client sent."""
@@ -346,3 +351,4 @@ _COMMANDS = {
     "HELP": _Row(ServerSession._help),
     "QUIT": _Row(ServerSession._bye, argument=False),
 }
+_LONGEST = LINE_OCTETS + max(row.extra for row in _COMMANDS.values())  # octets of a command line

@@ -598,8 +598,6 @@ class ReceiverTests(ReceiverCase):
         commits[0].callback(None)
         self.assertEqual(client.hear(), ["250 2.0.0 Message received ok. <B0000000186>", BYE])
 
-    test_disperseThePipelining.todo = "it is begun, and taken; only then 421 is said"  # type: ignore[attr-defined]
-
     def test_disperseTheStubborn(self) -> None:
         """Who does not come to an end is cut: in content, in a commit, and behind our last words."""
         self.slow()
@@ -641,8 +639,6 @@ class ReceiverTests(ReceiverCase):
             self.client()
         told = ["421 mx.test Service not available, too many connections."]
         self.assertEqual(Client(self.office, SERVER).hear(), told)
-
-    test_refusedBeforeTheGreeting.todo = "it stands behind the greeting"  # type: ignore[attr-defined]
 
     def test_whoGivesWay(self) -> None:
         """Where all places are taken the one that was silent longest gives way; whose message is at hand does not."""

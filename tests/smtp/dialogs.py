@@ -163,7 +163,8 @@ class Scripted:
     """
 
     def __init__(self, dialog: Dialog) -> None:
-        self.session = ServerSession(dialog.settings, dialog.address, dialog.date)
+        self.session = ServerSession(dialog.settings, dialog.address)
+        self.session.greet(dialog.date)
         self.events: list[Event] = []
         self.log: list[str] = []
         self.out = b""

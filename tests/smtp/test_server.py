@@ -21,7 +21,8 @@ WHOLE = TO_DATA + b"hello\r\n.\r\n"
 
 def session(given: ServerSettings = SETTINGS) -> ServerSession:
     """A session whose greeting is out."""
-    made = ServerSession(given, "192.0.2.1", "Mon, 06 Jul 2009 16:27:31 +0900")
+    made = ServerSession(given, "192.0.2.1")
+    made.greet("Mon, 06 Jul 2009 16:27:31 +0900")
     made.outgoing()
     made.transcript()
     return made
