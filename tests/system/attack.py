@@ -102,7 +102,7 @@ def bigAbroad(stage: Stage) -> Iterator[str]:
 
 @attack()
 def bigSlowly(stage: Stage) -> Iterator[str]:
-    """Four messages of 25 MB at once, to a host that takes 20 MB a second of each."""
+    """Four messages of 25 MB at once, to a host that takes 40 MB a second of each."""
     stage.slow.verdict = "250 ok"
     return big(stage, [SLOWLY])
 

@@ -4,7 +4,7 @@ import socketserver
 import threading
 import time
 
-RATE = 20_000_000  # octets a second on one connection
+RATE = 40_000_000  # octets a second on one connection
 
 
 class SlowReader:

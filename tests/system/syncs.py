@@ -6,8 +6,8 @@ What was on the disk when a client was told 250: house 5's contract, read out of
 
 The rules, of every message: where 250 to the end of data is sent, the message stands under a last name whose content,
 whose name and whose new folders were synced; a name in C{new} is given to synced content only; and the queue lets go of
-a message only when its copies in mailboxes are synced. What a sync covers had ended before it began; it counts from its
-return with 0 on; and what a sync that failed may have lost stays lost, whatever later syncs say (house 5.7).
+a message only when its copies in mailboxes and the notices about it are synced. A sync covers what had ended before it
+began, and counts from its return with 0 on; what one that failed may have lost stays lost (house 5.7).
 
 Nothing of epost is imported: what is judged is what the kernel was asked for. All must lie on one file system.
 """
@@ -32,7 +32,7 @@ _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
 _OPEN_FILE = re.compile(r"\d+<([^>]*)>")
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _PLACE = re.compile(r"(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?\"([^\"]*)\"")
-_MESSAGE = re.compile(r".*/(incoming|holding|new|cur)/(B\d+)(?:-R\d+)?(?:\.MSG)?")
+_MESSAGE = re.compile(r".*/(incoming|holding|new|cur)/(B\d+)(?:-R\d+)?(-[EW]\d+)?(?:-R\d+)?(?:\.MSG)?")
 _INVITED = re.compile(r"354 .*<(B\d+)>")
 _NEVER = float("inf")
 
@@ -133,7 +133,7 @@ class Verdict:
     What a trace shows.
 
     @ivar acknowledged: messages that were answered 250, in order.
-    @ivar copies: for each message that the queue let go: how many mailboxes had it, synced.
+    @ivar copies: for each message that the queue let go: how many copies in mailboxes and notices were synced then.
     @ivar syncs: the calls by which it was synced: C{fsync}, C{syncfs}.
     @ivar faults: what broke a rule.
     """
@@ -222,7 +222,7 @@ class _Disk:
     def _stands(self, path: str, there: bool) -> None:
         """A name was given or taken away."""
         if found := _MESSAGE.fullmatch(path):
-            names = self._standing.setdefault(found[2], set())
+            names = self._standing.setdefault(found[2] + (found[3] or ""), set())
             (names.add if there else names.discard)(path)
 
     def _said(self, socket: str, line: str) -> None:
@@ -237,13 +237,16 @@ class _Disk:
                 self._demand(f"{name} was answered 250", min(doubts, key=len, default=["it stands nowhere"]))
 
     def _letGo(self, path: str) -> None:
-        """A name is taken away; where it is the queue's, the mailboxes must have theirs."""
+        """A name is taken away; where it is the queue's, mailboxes and sender must have theirs."""
         found = _MESSAGE.fullmatch(path)
         if found and found[1] in ("incoming", "holding"):
-            copies = [copy for copy in self._standing.get(found[2], ()) if "/new/" in copy or "/cur/" in copy]
+            name = found[2] + (found[3] or "")
+            copies = [copy for copy in self._standing.get(name, ()) if "/new/" in copy or "/cur/" in copy]
+            for other, paths in self._standing.items():
+                copies += paths if other.startswith(f"{name}-") else ()
             for copy in copies:
                 self._demand(f"the queue let go of {path}", self._doubts(copy))
-            self.verdict.copies[found[2]] = len(copies)
+            self.verdict.copies[name] = len(copies)
 
     def _doubts(self, path: str, names: bool = True) -> list[str]:
         """Why a file may be gone after a power cut. @param names: whether its name counts."""

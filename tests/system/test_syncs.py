@@ -14,10 +14,11 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.system.conversation import Conversation, submit
-from tests.system.pair import Pair
+from tests.system.pair import Pair, waitUntil
 from tests.system.syncs import Traced, Verdict, judged
 
-BUCHO, USER1, KACHO, USER2 = "bucho@test.jp", "user1@test.jp", "kacho@test.jp", "user2@test-sample00.jp"
+BUCHO, USER1, KACHO = "bucho@test.jp", "user1@test.jp", "kacho@test.jp"
+USER2, NOBODY = "user2@test-sample00.jp", "nobody@test-sample00.jp"
 ONE, TWO, ABROAD = [USER1], [USER1, KACHO], [USER2]
 SHORT, LONG = b"X-Mark: short\r\n\r\ntext\r\n", b"X-Mark: long\r\n\r\n" + b"text text\r\n" * 20_000
 
@@ -138,6 +139,14 @@ class JudgeTests(SynchronousTestCase):
         verdict = of(*queued, BOXED, REMOVED)
         self.assertEqual((verdict.copies, verdict.faults), ({"B0000000001": 1}, []))
 
+    def test_returned(self) -> None:
+        """It lets go of one that failed when the notice is synced, be that in the queue or in a mailbox."""
+        queued = [INVITED, CREATED, WRITTEN, GLOBAL, REPLIED]
+        for steps in ([CREATED, WRITTEN], [COPIED, FILLED, PROVED, GIVEN]):
+            notice = [step.replace("0001", "0001-R0001-E001") for step in steps]
+            self.assertFault("let go of .*, but the .*E001", *queued, *notice, REMOVED, GLOBAL)
+            self.assertEqual(of(*queued, *notice, GLOBAL, REMOVED).copies, {"B0000000001": 1})
+
 
 class SyncTests(SynchronousTestCase):
     """What the daemons ask of the kernel."""
@@ -152,7 +161,8 @@ class SyncTests(SynchronousTestCase):
     def pair(self, sync: str, *options: str) -> tuple[Pair, Traced, Traced]:
         """A pair under strace, not yet started. @param options: of the back-end's strace."""
         folder = Path(self.mktemp()).resolve()
-        pair = Pair(folder, {"spool": {"sync": sync}}, {"spool": {"sync": sync}})
+        pair = Pair(folder, {"spool": {"sync": sync}}, {"spool": {"sync": sync}, "retry": {"refused": []}})
+        pair.sink.answer = lambda command: "550 unknown" if NOBODY in command else None
         (folder / "var").mkdir()  # the operator's, as a work folder's parent is
         backend = pair.backend = Traced(pair.backend, folder / "backend.strace", *options)
         gateway = pair.gateway = Traced(pair.gateway, folder / "gateway.strace")
@@ -181,12 +191,15 @@ class SyncTests(SynchronousTestCase):
         with pair:
             self.assertEqual(self.load(pair), 24)
             pair.sink.wait(8)
+            submit(pair.backend.port, BUCHO, [NOBODY], SHORT)
+            waitUntil("the notice", lambda: pair.backend.mailbox("bucho"))
             pair.idle()
         verdict = judged(gateway.traced())
-        self.assertEqual((verdict.faults, len(verdict.acknowledged)), ([], 8))
+        self.assertEqual((verdict.faults, len(verdict.acknowledged)), ([], 9))
+        self.assertEqual(sorted(verdict.copies.values()), [0] * 9 + [1])  # sent on, one of them a notice; returned
         verdict = judged(backend.traced())
-        self.assertEqual((verdict.faults, len(verdict.acknowledged)), ([], 24))
-        self.assertEqual(sorted(verdict.copies.values()), [0] * 8 + [2] * 8)  # abroad; and in two mailboxes
+        self.assertEqual((verdict.faults, len(verdict.acknowledged)), ([], 26))
+        self.assertEqual(sorted(verdict.copies.values()), [0] * 9 + [2] * 8)  # sent on; and in two mailboxes
         return verdict
 
     def test_fsync(self) -> None:
