@@ -32,6 +32,10 @@ class Row(enum.Enum):
     OUTSIDE = "from outside"
 
 
+_ROWS = {row: Because("matrix", 0, row.value) for row in Row}
+_TO_ACCOUNT = Because("matrix", 0, "to an internal account")
+
+
 def row(directory: Directory, client: Client, path: Address | None) -> Row:
     """
     Which row of the matrix a sender stands in.
@@ -69,7 +73,7 @@ def decideSender(directory: Directory, client: Client, path: Address | None, bla
         return Decision(wording.badArgument("MAIL FROM:<address>"), because)
     if rule is not None and rule.kind in (Kind.TRUE, Kind.ONLY):
         if path is not None and directory.isLocal(path.domain) and not directory.exists(path):
-            return Decision(wording.noAccount(), Because("matrix", 0, Row.UNKNOWN.value))
+            return Decision(wording.noAccount(), _ROWS[Row.UNKNOWN])
         return Decision(wording.senderOk(path), rule.because, Scope.ANYWHERE)
     return _byMatrix(directory, client, path, rule)
 
@@ -82,7 +86,7 @@ def _lifted(rule: Rule, client: Client) -> bool:
 def _byMatrix(directory: Directory, client: Client, path: Address | None, rule: Rule | None) -> Decision:
     """Where no line decided alone: the matrix, narrowed by norelay and by only."""
     found = row(directory, client, path)
-    because = Because("matrix", 0, found.value)
+    because = _ROWS[found]
     if found is Row.UNKNOWN:
         return Decision(wording.noAccount(), because)
     inside = Decision(wording.senderOk(path), because)
@@ -105,7 +109,7 @@ def decideRecipient(
     """
     if directory.isLocal(forward.domain) or directory.postmasterFor(forward) is not None:
         if directory.exists(forward):
-            return Decision(wording.recipientOk(forward), Because("matrix", 0, "to an internal account"))
+            return Decision(wording.recipientOk(forward), _TO_ACCOUNT)
         return Decision(wording.unknownUser(forward), Because("matrix", 0, "to an internal address without account"))
     relay = directory.hops.relay(forward.domain)
     if relay is not None:

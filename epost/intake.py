@@ -82,7 +82,9 @@ class Intake:
         """See L{IIntake}."""
         now = self.clock.seconds()
         expanded = {a.key: a for path in envelope.recipients for a in self.router.expand(path)}
-        envelope = replace(envelope, recipients=tuple(expanded.values()))
+        recipients = tuple(expanded.values())
+        if recipients != envelope.recipients:
+            envelope = replace(envelope, recipients=recipients)
         ours = self.ours(client, envelope.sender)
         heading = Heading(
             self.marks.received, trace.missing(name, self.marks.host, envelope.sender, now) if ours else None

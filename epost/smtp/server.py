@@ -21,7 +21,7 @@ from epost.smtp import command, wording
 from epost.smtp.data import MailData
 from epost.smtp.event import Closed, Content, Data, Discard, End, Event, Hello, Mail, Rcpt, Want
 from epost.smtp.settings import ServerSettings
-from epost.smtp.wire import LINE_OCTETS, Unread, encoded, written
+from epost.smtp.wire import LINE_OCTETS, Unread, spoken
 
 __all__ = ["Closed", "Content", "Data", "Discard", "End", "Event", "Hello", "Mail", "Rcpt"]
 __all__ += ["ServerSession", "ServerSettings", "State", "Want"]
@@ -225,9 +225,9 @@ class ServerSession:
 
     def _say(self, reply: Reply) -> None:
         """Reply to the client."""
-        lines = written(reply, self.client.extended)
+        lines, octets = spoken(reply, self.client.extended)
         self._transcript += lines
-        self._out.append(encoded(lines))
+        self._out.append(octets)
 
     def _judge(self, reply: Reply) -> None:
         """Count a failure; end the session after too many, and after a 421."""

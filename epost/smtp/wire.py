@@ -11,21 +11,19 @@ from epost.mail.reply import Reply
 LINE_OCTETS = 512  # with CRLF, commands and replies (RFC 5321 4.5.3.1.4, 4.5.3.1.5)
 
 
-def encoded(lines: list[str]) -> bytes:
-    """The lines of a reply, as L{Reply.written} gives them, as octets. One that is too long is cut."""
-    return b"".join([line.encode("utf-8", "replace")[: LINE_OCTETS - 2] + b"\r\n" for line in lines])
-
-
-def written(reply: Reply, enhanced: bool) -> list[str]:
+def spoken(reply: Reply, enhanced: bool) -> tuple[list[str], bytes]:
     """
-    The lines of a reply as they go out: no text can hold a line end or another control.
+    The lines of a reply as they go out, without line ends, and as octets.
 
-    Our own wording has none; a reply that quotes another server might.
+    No text can hold a line end or another control: our own wording has none, a reply that quotes another server might.
+    A line that is too long is cut.
     """
     lines = reply.written(enhanced)
-    if all(map(str.isprintable, lines)):
-        return lines
-    return ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
+    if len(lines) == 1 and len(lines[0]) < LINE_OCTETS // 4 and lines[0].isprintable():  # as nearly all are
+        return lines, lines[0].encode() + b"\r\n"
+    lines = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
+    octets = [line.encode("utf-8", "replace")[: LINE_OCTETS - 2] + b"\r\n" for line in lines]
+    return lines, b"".join(octets)
 
 
 class Unread:
@@ -66,11 +64,14 @@ class Unread:
         """
         end = self._octets.find(b"\r\n", self._sought)
         if end < 0:
-            self._wait()
+            if self._octets:
+                self._wait()
             return None
         line = self._cut + self._octets[self._at : end]
         self._at = self._sought = end + 2
         self._cut = b""
+        if self._at == len(self._octets):
+            self._octets, self._at, self._sought = b"", 0, 0
         return line if len(line) <= self.limit - 2 else line[: self.limit]
 
     def _wait(self) -> None:
