@@ -42,7 +42,7 @@ from zope.interface import implementer
 
 WINDOW = 65536  # octets under way or unread, each way of a connection
 BUFFER = 65536  # octets unsent above which a producer is paused
-CHUNK = 65536  # octets that a protocol is given at a time
+CHUNK = 65536  # octets that a protocol is given at a time, unless a test wants fewer
 
 
 class Net:
@@ -51,7 +51,7 @@ class Net:
 
     @ivar now: the true time, seconds since 1970-01-01 UTC.
     @ivar seconds: how long anything is under way.
-    @ivar segment: octets that arrive at a time, at most.
+    @ivar segment: octets that a protocol is given at a time, at most.
     @ivar hosts: by IP address.
     @ivar ends: both ends of every connection there ever was, in order, the caller's first.
     @ivar made: numbers the timed calls.
@@ -356,7 +356,8 @@ class End:
     def _opened(self, octets: int) -> None:
         """So many were read over there."""
         self._window += octets
-        self._begin()
+        if self.unsent:
+            self._begin()
 
     # Reading.
 
@@ -370,8 +371,8 @@ class End:
         if not self.connected or not self._reading or self.disconnecting:
             return
         if self.unread:
-            octets = bytes(self.unread[:CHUNK])
-            del self.unread[:CHUNK]
+            octets = bytes(self.unread[: self.host.net.segment])
+            del self.unread[: len(octets)]
             self.say(self.peer.post, self.peer._opened, len(octets))
             self.protocol.dataReceived(octets)
             self._look()
@@ -389,18 +390,16 @@ class End:
             self.host.callLater(0, self._send)
 
     def _send(self) -> None:
-        """A segment, if the window takes one; when the last is sent whoever waits for that has its turn."""
+        """What the window takes; when all has left whoever waits for that has its turn."""
         self._sending = False
         if not self.connected or self._aborting:
             return
         if self.unsent and self._window:
-            octets = bytes(self.unsent[: min(self._window, self.host.net.segment)])
+            octets = bytes(self.unsent[: self._window])
             del self.unsent[: len(octets)]
             self._window -= len(octets)
             self.say(self.peer._arrived, octets)
         if self.unsent:
-            if self._window:
-                self._begin()
             return
         if self._producer is not None and (not self._streaming or self._waits):
             self._waits = False
@@ -470,7 +469,8 @@ class End:
 
     def unregisterProducer(self) -> None:
         self._producer = None
-        self._begin()
+        if self.disconnecting:
+            self._begin()
 
     def getHost(self) -> IPv4Address:
         return self._here
