@@ -104,16 +104,22 @@ class LetterContent:
 
     @param open: gives a descriptor, in any thread; raises L{Refused}. It is called when the content is read, as the
         file may get another name until then.
+    @param begin: the first L{PART} octets of the file, or all of it: most messages need no second look at the disk.
     """
 
-    def __init__(self, disk: IDisk, open: Callable[[], int], seal: format.Seal) -> None:
+    def __init__(self, disk: IDisk, open: Callable[[], int], seal: format.Seal, begin: bytes) -> None:
         self.size = seal.content
         self._disk = disk
         self._open = open
         self._seal = seal
+        self._whole = begin[seal.start : seal.end] if len(begin) >= seal.end else None
 
     def parts(self) -> Iterator[bytes]:
         """Read on, in any thread. @raise Refused: the disk failed, or the file is shorter than it was."""
+        if self._whole is not None:
+            if self._whole:
+                yield self._whole
+            return
         descriptor = self._open()
         try:
             yield from readParts(self._disk, descriptor, self._seal.start, self._seal.end)
@@ -133,12 +139,13 @@ class Letter:
     attempts: tuple[Attempt, ...]
 
 
-def readSeal(disk: IDisk, descriptor: int) -> format.Seal:
-    """The first line. @raise Damaged: it is none."""
-    seal = format.parseSeal(disk.read(descriptor, format.SEAL_OCTETS, 0))
+def readBegin(disk: IDisk, descriptor: int) -> tuple[format.Seal, bytes]:
+    """The seal, and the first L{PART} octets of the file. @raise Damaged: there is no seal."""
+    begin = disk.read(descriptor, PART, 0)
+    seal = format.parseSeal(begin[: format.SEAL_OCTETS])
     if seal is None:
         raise Damaged("it has no seal")
-    return seal
+    return seal, begin
 
 
 def readParts(disk: IDisk, descriptor: int, start: int, end: int) -> Iterator[bytes]:
@@ -153,7 +160,7 @@ def readParts(disk: IDisk, descriptor: int, start: int, end: int) -> Iterator[by
 
 def readLetter(disk: IDisk, descriptor: int) -> Letter:
     """Read all of it; the content for its checksum alone. @raise Damaged: something does not fit."""
-    seal = readSeal(disk, descriptor)
+    seal, _ = readBegin(disk, descriptor)
     head = b"".join(readParts(disk, descriptor, format.SEAL_OCTETS, seal.start))
     total = crc32(head)
     for part in readParts(disk, descriptor, seal.start, seal.end):

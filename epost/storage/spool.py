@@ -41,7 +41,7 @@ from epost.mail.reply import Refused, Reply
 from epost.storage import format
 from epost.storage.disk import IDisk
 from epost.storage.durable import FAILED, Commits, makeFolder, syncFolder
-from epost.storage.letter import Damaged, LetterContent, LetterDraft, isWorthless, readLetter, readSeal
+from epost.storage.letter import Damaged, LetterContent, LetterDraft, isWorthless, readBegin, readLetter
 
 INCOMING, HOLDING, DEAD = "incoming", "holding", "dead"
 GONE = Reply(554, ("The message is gone.",), "5.3.0")
@@ -152,10 +152,10 @@ class Spool:
             self._disk.close(descriptor)
 
     def content(self, name: Name) -> LetterContent:
-        """Read the first line alone."""
+        """Read the first block: all of a message that is not long."""
         descriptor = self._open(name)
         try:
-            seal = readSeal(self._disk, descriptor)
+            seal, begin = readBegin(self._disk, descriptor)
         except Damaged as damaged:
             raise self._damaged(name, descriptor, str(damaged)) from damaged
         except OSError as error:
@@ -163,7 +163,7 @@ class Spool:
             raise Refused(FAILED) from error
         finally:
             self._disk.close(descriptor)
-        return LetterContent(self._disk, lambda: self._open(name), seal)
+        return LetterContent(self._disk, lambda: self._open(name), seal, begin)
 
     def record(self, entry: Entry, attempt: Attempt) -> Entry:
         """
