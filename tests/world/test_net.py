@@ -160,10 +160,12 @@ class NetTests(SynchronousTestCase):
         ours.transport.registerProducer(source, True)
         self.assertRaises(RuntimeError, ours.transport.registerProducer, source, True)
         theirs.transport.pauseProducing()
-        ours.transport.write(bytes(WINDOW))
+        ours.transport.write(bytes(WINDOW - 1))
         self.net.run(9)
-        self.assertEqual((len(ours.transport.unsent), len(theirs.transport.unread), source.told), (0, WINDOW, []))
-        ours.transport.write(bytes(BUFFER))
+        ours.transport.write(bytes(2))
+        self.net.run(9)
+        self.assertEqual((len(ours.transport.unsent), len(theirs.transport.unread), source.told), (1, WINDOW, []))
+        ours.transport.write(bytes(BUFFER - 1))
         self.assertEqual(source.told, [])
         ours.transport.write(b"x")
         self.net.run(9)
@@ -226,12 +228,15 @@ class NetTests(SynchronousTestCase):
         self.assertEqual(theirs.gone, ConnectionDone)
 
     def test_abort(self) -> None:
-        """An abort is at once here, and lost octets there."""
-        ours, theirs = self.pair()
-        ours.transport.write(b"never sent")
-        ours.transport.abortConnection()
-        self.net.run(1)
-        self.assertEqual((ours.gone, theirs.gone, theirs.heard), (ConnectionAborted, ConnectionLost, b""))
+        """An abort is at once here, and lost octets there, though a close was under way."""
+        for closing in (False, True):
+            ours, theirs = self.pair()
+            ours.transport.write(b"never sent")
+            if closing:
+                ours.transport.loseConnection()
+            ours.transport.abortConnection()
+            self.net.run(1)
+            self.assertEqual((ours.gone, theirs.gone, theirs.heard), (ConnectionAborted, ConnectionLost, b""))
 
     def test_noConnection(self) -> None:
         """Nobody listens; nobody is there; nobody waits any more."""
