@@ -21,7 +21,8 @@ def spoken(reply: Reply, enhanced: bool) -> tuple[list[str], bytes]:
     lines = reply.written(enhanced)
     if len(lines) == 1 and len(lines[0]) < LINE_OCTETS // 4 and lines[0].isprintable():  # as nearly all are
         return lines, lines[0].encode() + b"\r\n"
-    lines = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
+    if not all(map(str.isprintable, lines)):
+        lines = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
     octets = [line.encode("utf-8", "replace")[: LINE_OCTETS - 2] + b"\r\n" for line in lines]
     return lines, b"".join(octets)
 
