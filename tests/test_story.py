@@ -129,16 +129,19 @@ class StoryTests(SynchronousTestCase):
             self.assertEqual((town.outside.taken, town.queue("backend")), ([], []), seed)
 
     def test_bucho(self) -> None:
-        """bucho gets through: no rule names him, and the last line of effect.dat lets the back-end's machine send."""
-        town = Town(self)
-        town.at("16:27:34.483")
-        town.submit("bucho@test.jp", "user2@test-sample00.jp")
-        town.at("16:28:00.000")
-        self.assertEqual(self.log(town, "backend/senderlog"), BUCHO_SENT.splitlines())
-        self.assertEqual(self.log(town, "gateway/receivelog"), BUCHO_RECEIVED.splitlines())
-        content = BUCHO_CONTENT.replace("    ", "\t").splitlines()
-        self.assertEqual(town.outside.taken, [("<bucho@test.jp>", ["<user2@test-sample00.jp>"], content)])
-        self.assertEqual((town.queue("backend"), town.queue("gateway")), ([], []))
+        """bucho gets through, and so does kacho: no rule names them, and the last lets the back-end's machine send."""
+        for user in ("bucho", "kacho"):
+            town = Town(self)
+            town.at("16:27:34.483")
+            town.submit(f"{user}@test.jp", "user2@test-sample00.jp")
+            town.at("16:28:00.000")
+            sent = "\n".join(self.log(town, "backend/senderlog")).replace(user, "bucho")
+            received = "\n".join(town.log("gateway/receivelog")).replace(user, "bucho")
+            self.assertEqual((sent, received), (BUCHO_SENT.rstrip(), BUCHO_RECEIVED.rstrip()))
+            content = BUCHO_CONTENT.replace("    ", "\t").replace("bucho", user).splitlines()
+            self.assertEqual(town.names.asked[:1], ["MX test-sample00.jp"])
+            self.assertEqual(town.outside.taken, [(f"<{user}@test.jp>", ["<user2@test-sample00.jp>"], content)])
+            self.assertEqual((town.queue("backend"), town.queue("gateway")), ([], []))
 
     def test_inside(self) -> None:
         """baito may write to colleagues: each has one copy, and the gateway hears nothing of it."""

@@ -30,8 +30,9 @@ from tests.recorders import ReceiveLogRecorder
 from tests.seed import RECEIVELOG, read
 from tests.smtp.dialogs import Dialog, Scripted, everyFile, load
 from tests.world.client import Client
-from tests.world.net import BUFFER, CHUNK, WINDOW, Net
-from tests.world.net import End as Wire
+from tests.world.net import Net
+from tests.world.wire import BUFFER, CHUNK, WINDOW
+from tests.world.wire import End as Wire
 
 DIALOGS = {path.stem: load(path) for path in everyFile()}
 SERVER, CLIENT = "192.0.2.25", "192.0.2.9"

@@ -21,15 +21,18 @@ from twisted.internet.interfaces import (
     IReactorFromThreads,
     IReactorTCP,
     IReactorTime,
+    IReactorUDP,
     ITCPTransport,
+    IUDPTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.world.net import BUFFER, WINDOW, Net
+from tests.world.net import Net
+from tests.world.wire import BUFFER, WINDOW
 
 NOW = 1246865254.0
 
@@ -124,11 +127,12 @@ class NetTests(SynchronousTestCase):
     def test_roles(self) -> None:
         """What is to pass for Twisted's has all of its methods."""
         ours, _ = self.pair()
-        for role in (IReactorTCP, IReactorTime, IReactorFromThreads):
+        for role in (IReactorTCP, IReactorUDP, IReactorTime, IReactorFromThreads):
             verifyObject(role, self.here)
         for role in (ITCPTransport, IConsumer):
             verifyObject(role, ours.transport)
         verifyObject(IListeningPort, self.port)
+        verifyObject(IUDPTransport, self.here.listenUDP(53, DatagramProtocol()))
 
     def test_time(self) -> None:
         """A connection takes the way there and back; octets take the way, in the order in which they were written."""
@@ -254,6 +258,25 @@ class NetTests(SynchronousTestCase):
         self.net.run(1)
         self.failureResultOf(late, ConnectionRefusedError)
         self.assertEqual(self.here.calls, [])
+
+    def test_datagrams(self) -> None:
+        """They go there and back, and are lost where nobody takes them."""
+        letters: list[tuple[bytes, tuple[str, int]]] = []
+        there, here = DatagramProtocol(), DatagramProtocol()
+        there.noisy = here.noisy = False
+        there.datagramReceived = lambda packet, address: there.transport.write(packet.upper(), address)
+        here.datagramReceived = lambda packet, address: letters.append((packet, address))
+        port = self.there.listenUDP(53, there)
+        self.here.listenUDP(4000, here)
+        for address in (("192.0.2.2", 53), ("192.0.2.2", 54), ("192.0.2.3", 53)):
+            here.transport.write(b"who?", address)
+        self.net.run(0.2)
+        self.assertEqual(letters, [(b"WHO?", ("192.0.2.2", 53))])
+        self.assertRaises(CannotListenError, self.there.listenUDP, 53, here)
+        port.stopListening()
+        here.transport.write(b"who?", ("192.0.2.2", 53))
+        self.net.run(1)
+        self.assertEqual(len(letters), 1)
 
     def test_oneListener(self) -> None:
         """A port is somebody's."""

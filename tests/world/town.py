@@ -12,12 +12,14 @@ from random import Random
 from typing import Any
 
 from twisted.internet.protocol import ServerFactory
+from twisted.names.dns import DNSDatagramProtocol
 from twisted.protocols.basic import LineReceiver
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase
 
 from epost import backend, daemon, gateway
 from tests.japan import QUEUED, useJapanTime
+from tests.net.dns import Zone
 from tests.world.client import Client
 from tests.world.disk import World
 from tests.world.net import Host, Net
@@ -50,7 +52,7 @@ folder = "gateway"
 listen = ["tcp:25:interface=192.168.0.103"]
 postmaster = "postmaster@test.jp"
 [relay]
-gateway = "203.0.113.25"
+name_servers = ["203.0.113.53"]
 [tables]
 effect = "effect.dat"
 gateway = "gateway.dat"
@@ -127,6 +129,7 @@ class Town:
     @ivar desk: the back-end's host; the seed's client sits there too.
     @ivar gate: the gateway's. Its clock is four seconds slow, as in the seed.
     @ivar stranger: a host outside, where L{outside} is.
+    @ivar names: the DNS, which tells the gateway where that is.
     @ivar disks: of C{backend} and C{gateway}.
     @ivar services: the daemons, likewise.
     """
@@ -148,6 +151,11 @@ class Town:
         self.stranger = self.net.host("203.0.113.25")
         self.outside = Outside()
         self.stranger.listenTCP(25, self.outside)
+        self.names = Zone()
+        self.names.mx("test-sample00.jp", (10, "mx.test-sample00.jp"))
+        self.names.a("mx.test-sample00.jp", "203.0.113.25")
+        nameServer = self.net.host("203.0.113.53")
+        nameServer.listenUDP(53, DNSDatagramProtocol(self.names, reactor=nameServer))
         self.disks = {"backend": World(), "gateway": World()}
         self.disks["backend"].put(self.path("backend/serial"), b"%010d\n" % serial)
         self.services: dict[str, Any] = {}
