@@ -23,11 +23,11 @@ clock. The core never waits; the shell never decides.
     settings    every key, documented once; config reads them from TOML; forms: how values are written
     interfaces  the roles, as zope interfaces: the table of contents
     storage/    the spool and its crash table, mailboxes, serial, group commit, senderlog and receivelog
-    net/        Twisted transports: receiver and crowd (in), carrier, caller and exchanges (out), writing (both)
+    net/        Twisted transports: receiver, crowd and refusals (in); carrier, caller and exchanges (out); writing (both)
     admission   who may write to whom; routes: where mail goes; both pure functions of the tables
     intake      what becomes of a message between 354 and 250
     verify      asks the next hop whether a recipient exists
-    dispatch    the queue; agenda: when; lanes: to whom; returns: notices and warnings
+    dispatch    the queue; agenda: when; lanes: to whom; errand: one attempt; returns: notices and warnings
     reload      reads the tables again when they change
     daemon      what both daemons are made of; backend and gateway: the two commands
 

@@ -286,6 +286,7 @@ class Daemon(MultiService):
         self._pool.stop()
         self.senderLog.flush()
         self.receiveLog.flush()
+        self._door.inside.refusals.flush()
         self.lock.release()
         _log.info("epost-{kind} has stopped", kind=self.settings.kind)
 

@@ -27,6 +27,7 @@ from epost.mail.envelope import Envelope
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
 from epost.net.crowd import Crowd
+from epost.net.refusals import Refusals
 from epost.net.writing import write
 from epost.smtp import wording
 from epost.smtp.server import (
@@ -252,7 +253,7 @@ class Receiver(Protocol):
             self._mail, self._verdict = event, verdict
             self._recipients.clear()
         else:
-            self._tell("MAIL", event.path, verdict)
+            house.refusals.tell(self.peer, "MAIL", event.path, verdict)
         self._answer(reply)
 
     def _decideRcpt(self, event: Rcpt) -> None:
@@ -267,7 +268,7 @@ class Receiver(Protocol):
         if decision.accepts:
             self._recipients.append(path)
         else:
-            self._tell("RCPT", path, decision)
+            self.house.refusals.tell(self.peer, "RCPT", path, decision)
         self._answer(decision.reply)
 
     def _openDraft(self, event: Data) -> None:
@@ -324,17 +325,6 @@ class Receiver(Protocol):
         self._recipients = []
         self.house.crowd.idle(self)
 
-    def _tell(self, verb: str, path: Address | None, decision: Decision) -> None:
-        """The daemon's log of a refusal names what decided it."""
-        _log.info(
-            "{peer} {verb} <{path}> refused: {reply} by {because}",
-            peer=self.peer,
-            verb=verb,
-            path=path or "",
-            reply=decision.reply,
-            because=decision.because,
-        )
-
 
 _ACTIONS: dict[type[Event], Callable[..., None]] = {
     Hello: Receiver._hello,
@@ -352,6 +342,7 @@ class ReceiverFactory(Factory):
     Makes a L{Receiver} for each connection.
 
     @ivar date: the RFC 5322 date, for the greeting.
+    @ivar refusals: the daemon's log of them; to be flushed at the end.
     """
 
     noisy = False
@@ -375,6 +366,7 @@ class ReceiverFactory(Factory):
         self.patience = patience
         self.clock = clock
         self.date = date
+        self.refusals = Refusals(clock)
         self._numbers = count(1)
 
     def buildProtocol(self, addr: IAddress | None) -> Receiver:
