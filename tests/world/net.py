@@ -104,6 +104,7 @@ class Host(Clock):
     @ivar skew: seconds by which its clock is fast.
     @ivar ports: factories by port number.
     @ivar letterboxes: what takes datagrams, likewise.
+    @ivar boots: how often it was started.
     """
 
     def __init__(self, net: Net, address: str, skew: float) -> None:
@@ -113,6 +114,7 @@ class Host(Clock):
         self.skew = skew
         self.ports: dict[int, Factory] = {}
         self.letterboxes: dict[int, DatagramProtocol] = {}
+        self.boots = 1
         self._ephemeral = 49151
         self.look()
 
@@ -131,6 +133,7 @@ class Host(Clock):
         self.calls.clear()
         self.ports.clear()
         self.letterboxes.clear()
+        self.boots += 1
         for end in self.net.ends:
             if end.host is self:
                 end.connected = False
@@ -240,6 +243,7 @@ class Connector:
 
     def __init__(self, host: Host, goal: IPv4Address, factory: ClientFactory, timeout: float, port: int) -> None:
         self._host = host
+        self._boots = host.boots
         self._goal = goal
         self._factory = factory
         self._end: End | None = None
@@ -273,6 +277,8 @@ class Connector:
 
     def _knock(self, there: Host, here: IPv4Address) -> None:
         """At the other host."""
+        if self._boots != self._host.boots:
+            return  # who called is no more
         listening = there.ports.get(self._goal.port)
         protocol = listening.buildProtocol(here) if listening else None
         if protocol is None:

@@ -293,6 +293,14 @@ class NetTests(SynchronousTestCase):
         self.net.run(1)
         self.assertEqual((ours.gone, theirs.gone), (ConnectionLost, None))
 
+    def test_crashOfTheCaller(self) -> None:
+        """Who calls and is no more is not connected, and no timed call of his earlier life comes."""
+        dialled = self.dial()
+        self.here.crash()
+        self.net.run(60)
+        self.assertNoResult(dialled)
+        self.assertEqual((self.accepted, self.net.ends), ([], []))
+
     def test_skew(self) -> None:
         """A clock may be wrong, and be set right; calls come when it shows their time."""
         self.there.skew = -4.0
