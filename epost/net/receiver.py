@@ -47,6 +47,9 @@ from epost.smtp.server import (
 
 _log = Logger()
 
+COMMANDS = 4096  # octets of commands read at a time: a reply may be twenty times as long as its command
+CONTENT = 65536  # octets of content read at a time
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -96,6 +99,7 @@ class Receiver(Protocol):
     def connectionMade(self) -> None:
         """Say the greeting, or why there is none."""
         self.transport.setTcpNoDelay(True)
+        self.transport.bufferSize = COMMANDS
         self.transport.registerProducer(self, True)
         self._timeout = self.house.clock.callLater(self.house.patience.command, self._timedOut)
         refusal = self.house.crowd.arrived(self, self.peer, self.house.admission.exempt(self.session.client))
@@ -281,6 +285,7 @@ class Receiver(Protocol):
             self._answer(refused.reply)
         else:
             self.house.crowd.working(self)
+            self.transport.bufferSize = CONTENT
             self._answer(wording.startInput(self._name))
 
     def _content(self, event: Content) -> None:
@@ -322,6 +327,7 @@ class Receiver(Protocol):
     def _ended(self) -> None:
         """No message is at hand any more."""
         self._draft = None
+        self.transport.bufferSize = COMMANDS
         self._recipients = []
         self.house.crowd.idle(self)
 

@@ -24,7 +24,7 @@ from epost.mail.name import Name
 from epost.mail.reply import Reply
 
 LONGEST = 512  # octets of a text from outside (spec 6)
-BATCH = 1000  # lines that are written without waiting for the second to end
+BATCH = 65536  # characters that are written without waiting for the second to end
 EPOCH = 11644473600  # 1970-01-01 as seconds since 1601-01-01, in which itime and otime count
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # whatever the locale
@@ -66,6 +66,7 @@ class Journal:
         self._folder = folder
         self._clock = clock
         self._lines: list[str] = []
+        self._held = 0
         self._timer: IDelayedCall | None = None
         self._path = ""
         self._day = (0.0, 0.0)  # its first second, and the next day's
@@ -78,9 +79,10 @@ class Journal:
             self.flush()  # those are of another day
             self._turn(now)
         self._lines.append(line)
+        self._held += len(line)
         if self._timer is None:
             self._timer = self._clock.callLater(1.0, self.flush)
-        elif len(self._lines) >= BATCH:
+        elif self._held >= BATCH:
             self.flush()
 
     def flush(self) -> None:
@@ -90,7 +92,7 @@ class Journal:
                 self._timer.cancel()
             self._timer = None
         if self._lines:
-            lines, self._lines = self._lines, []
+            lines, self._lines, self._held = self._lines, [], 0
             text = "".join(lines)
             try:
                 self._write(text)
