@@ -44,7 +44,7 @@ from epost.routes import Router
 from epost.settings import Settings
 from epost.smtp.settings import ServerSettings
 from epost.storage.disk import Disk, IDisk
-from epost.storage.durable import Commits
+from epost.storage.durable import Commits, makeFolder
 from epost.storage.inbox import Inbox
 from epost.storage.journal import ReceiveLog, SenderLog
 from epost.storage.lock import FolderLock, FolderTaken
@@ -188,7 +188,7 @@ class Daemon(MultiService):
     def _build(self) -> None:
         """Make every part; the order is that of the picture in L{epost}."""
         settings, clock, disk, root = self.settings, self.reactor, self._disk, str(self.settings.folder)
-        os.makedirs(root, mode=0o700, exist_ok=True)
+        makeFolder(Disk(), root)  # for the lock and the logs, whatever C{disk} is
         self.lock = FolderLock(root)
         self._pool.start()
         self.commits = Commits(disk, settings.spool.sync, self._pool.callInThread, self.reactor.callFromThread)

@@ -163,7 +163,6 @@ class SyncTests(SynchronousTestCase):
         folder = Path(self.mktemp()).resolve()
         pair = Pair(folder, {"spool": {"sync": sync}}, {"spool": {"sync": sync}, "retry": {"refused": []}})
         pair.sink.answer = lambda command: "550 unknown" if NOBODY in command else None
-        (folder / "var").mkdir()  # the operator's, as a work folder's parent is
         backend = pair.backend = Traced(pair.backend, folder / "backend.strace", *options)
         gateway = pair.gateway = Traced(pair.gateway, folder / "gateway.strace")
         return pair, backend, gateway
