@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 TRIAL  := $(BIN)/python -m twisted.trial
 NODE   := $(VENV)/interop
 
-.PHONY: help demo run test check cover interop soak bench profile clean
+.PHONY: help demo run test check cover interop soak attack bench profile clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ interop: $(VENV)/interop.stamp ## clients and servers of others against the pair
 
 soak: $(VENV)/run.stamp ## both daemons killed twenty times under load: is every message that got its 250 there?
 	@$(BIN)/python -m tests.system.soak 20
+
+attack: $(VENV)/run.stamp ## eighteen attacks on the SMTP port: memory, and whether the next client is served
+	@$(BIN)/python -m tests.system.attack
 
 bench: ## messages a second, against peers: still to come
 	@echo "make bench: still to come."
