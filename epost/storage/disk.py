@@ -39,6 +39,23 @@ class Status:
     volume: int
 
 
+@dataclass(frozen=True, slots=True)
+class Free:
+    """
+    What a file system has left for us.
+
+    @ivar octets: free ones.
+    @ivar files: how many files can still be made.
+    @ivar allOctets: free or not.
+    @ivar allFiles: likewise; 0 where the file system does not count them.
+    """
+
+    octets: int
+    files: int
+    allOctets: int
+    allFiles: int
+
+
 class IDisk(Interface):
     """Files and folders. Every method raises OSError."""
 
@@ -92,6 +109,9 @@ class IDisk(Interface):
 
     def status(path: str) -> Status:
         """What is known without reading. @raise FileNotFoundError: nothing stands there."""
+
+    def free(path: str) -> Free:
+        """What the file system of a folder has left. It does not read the medium."""
 
     def date(path: str, when: float) -> None:
         """Set C{changed}."""
@@ -193,6 +213,12 @@ class Disk:
         """Stat."""
         found = os.stat(path)
         return Status(found.st_size, found.st_mtime, found.st_dev)
+
+    def free(self, path: str) -> Free:
+        """Without what is kept for root, who may be us: a server should not take the last that root has."""
+        found = os.statvfs(path)
+        unit = found.f_frsize
+        return Free(found.f_bavail * unit, found.f_favail, found.f_blocks * unit, found.f_files)
 
     def date(self, path: str, when: float) -> None:
         """Set both times; what lies beyond a file system's range is cut to it by the kernel."""

@@ -8,6 +8,8 @@ After L{World.after} any state may stand that house.md 5.9 permits, chosen by a 
   - a folder whose own name was not synced may be gone with all that is in it;
   - content since the last sync is whole, cut, zeros, old, or a mixture page by page.
 
+L{Outcome} chooses among these: all of it by chance, or one kind throughout.
+
 After a sync that failed, what it was to prove is never proven again: a later sync says it worked, and does nothing.
 """
 
@@ -15,17 +17,45 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from random import Random
 
 from zope.interface import implementer
 
-from epost.storage.disk import IDisk, Status
+from epost.storage.disk import Free, IDisk, Status
 
 PAGE = 512
+SIZE = 2**40  # octets of the disk where its room is not told, and files
 
 
 class PowerLost(BaseException):
     """The machine is dead. No C{except Exception} of the code under test survives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What a disk keeps of what was not synced.
+
+    @ivar names: how probable it is that a change of names is kept.
+    @ivar content: what becomes of content: C{old}, C{new}, C{torn} or, by chance, any of them (C{any}).
+    @ivar killed: the process died alone, the machine goes on: everything stands as written, and nothing more is synced.
+    """
+
+    names: float
+    content: str
+    killed: bool = False
+
+
+OUTCOMES = {
+    "nothing": Outcome(0.0, "old"),
+    "all": Outcome(1.0, "new"),
+    "names": Outcome(1.0, "old"),
+    "content": Outcome(0.0, "new"),
+    "torn": Outcome(1.0, "torn"),
+    "any": Outcome(0.5, "any"),
+    "killed": Outcome(1.0, "new", killed=True),
+}
 
 
 @dataclass(eq=False)
@@ -49,17 +79,18 @@ class Node:
             self.versions = self.versions[-1:]
             self.changed = (self.changed[1], self.changed[1])
 
-    def survivor(self, random: Random) -> "Node":
-        """What a loss of power leaves."""
-        content = self.versions[0] if len(self.versions) == 1 else _left(self.versions, random)
-        changed = random.choice(self.changed)
-        return Node(self.folder, [content], (changed, changed))
+    def survivor(self, random: Random, content: str) -> "Node":
+        """What a loss of power leaves. @param content: see L{Outcome}."""
+        left = self.versions[0] if len(self.versions) == 1 else _left(self.versions, random, content)
+        changed = {"old": self.changed[0], "new": self.changed[1]}.get(content) or random.choice(self.changed)
+        return Node(self.folder, [left], (changed, changed))
 
 
-def _left(versions: list[bytes], random: Random) -> bytes:
+def _left(versions: list[bytes], random: Random, content: str) -> bytes:
     """Old, whole, zeros, cut, or a mixture."""
     old, new = versions[0], versions[-1]
-    kind = random.randrange(5)
+    kind = {"old": 0, "new": 1, "torn": random.randrange(2, 5)}.get(content)
+    kind = random.randrange(5) if kind is None else kind
     if kind == 0:
         return old
     if kind == 1:
@@ -73,9 +104,7 @@ def _left(versions: list[bytes], random: Random) -> bytes:
         source = random.choice([*versions, bytes(len(new))])
         pages.append(source[start : start + PAGE].ljust(min(PAGE, len(new) - start), b"\0"))
     # What was synced and not written again stays, whatever is written behind it.
-    kept = 0
-    while kept < len(old) and all(version[kept : kept + 1] == old[kept : kept + 1] for version in versions):
-        kept += 1
+    kept = len(commonprefix(versions))
     return old[:kept] + b"".join(pages)[kept:]
 
 
@@ -104,6 +133,7 @@ class World:
     The disk. C{/work} stands on it.
 
     @ivar lifetime: how many operations it does until the power goes; L{None}: it stays.
+    @ivar lost: told when it goes.
     @ivar done: how many it has done.
     @ivar fault: asked before each operation, by its name and path: an errno, or 0.
     @ivar room: how many octets can still be written; L{None}: any number.
@@ -113,6 +143,7 @@ class World:
 
     def __init__(self) -> None:
         self.lifetime: int | None = None
+        self.lost: Callable[[], object] = lambda: None
         self.done = 0
         self.fault: Callable[[str, str], int] = lambda operation, path: 0
         self.room: int | None = None
@@ -126,11 +157,11 @@ class World:
         self._open: dict[int, tuple[Node, str]] = {}
         self._descriptor = 100
 
-    def after(self, random: Random) -> "World":
+    def after(self, random: Random, outcome: Outcome = OUTCOMES["any"]) -> "World":
         """The disk as the next boot finds it."""
         kept: set[Change] = set()
         for place in reversed(range(len(self._changes))):
-            if self._changes[place] in kept or random.random() < 0.5:
+            if self._changes[place] in kept or random.random() < outcome.names:
                 kept |= self._closure(place)
         names = dict(self._stable)
         for change in self._changes:
@@ -141,7 +172,7 @@ class World:
         survivors: dict[Node, Node] = {}
         for path, node in names.items():
             if node not in survivors:
-                survivors[node] = node.survivor(random)
+                survivors[node] = node.survivor(random, outcome.content)
             if self._reachable(names, path):
                 world._names[path] = survivors[node]
         world._stable = dict(world._names)
@@ -151,6 +182,10 @@ class World:
         """The process died, the machine did not: everything stands as it was written."""
         self.lifetime = None
         self._open.clear()
+
+    def stable(self, folder: str) -> list[bytes]:
+        """What is sure to stand in a folder after a loss of power, the name with it: contents as last synced."""
+        return [node.versions[0] for path, node in self._stable.items() if os.path.dirname(path) == folder]
 
     def content(self, path: str) -> bytes:
         """What a reader sees."""
@@ -273,6 +308,10 @@ class World:
         node = self._node(path)
         return Status(len(node.versions[-1]), node.changed[1], self._volume(path))
 
+    def free(self, path: str) -> Free:
+        self._operation("free", path)
+        return Free(SIZE if self.room is None else self.room, SIZE, SIZE, SIZE)
+
     def date(self, path: str, when: float) -> None:
         self._operation("date", path)
         node = self._node(path)
@@ -287,6 +326,7 @@ class World:
 
     def _operation(self, operation: str, path: str) -> None:
         if self.lifetime is not None and self.done >= self.lifetime:
+            self.lost()
             raise PowerLost
         self.done += 1
         self.log.append((operation, path))

@@ -1,0 +1,137 @@
+"""Tests of L{epost.storage.room}."""
+
+import errno
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from epost.storage.disk import Disk, Free
+from epost.storage.room import Room
+from tests.world.disk import World
+
+MANY = 2**40
+
+
+class Volumes(World):
+    """
+    A disk whose file systems have as much as a test says.
+
+    @ivar left: by folder; the others have L{MANY} of everything.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: dict[str, Free] = {}
+        for path in ("/work/incoming", "/work/inbox"):
+            self.mkdir(path)
+        self.log.clear()
+
+    def free(self, path: str) -> Free:
+        self._operation("free", path)
+        return self.left.get(path, Free(MANY, MANY, MANY, MANY))
+
+
+class RoomTests(SynchronousTestCase):
+    """L{Room} refuses before the disk is full."""
+
+    def setUp(self) -> None:
+        self.disk = Volumes()
+        self.clock = Clock()
+        self.said: list[str] = []
+
+    def room(self, octets: int | None = 1000, files: int | None = 10) -> Room:
+        """What is under test, over both folders."""
+        return Room(self.disk, ["/work/incoming", "/work/inbox"], octets, files, self.clock.seconds)
+
+    def refuses(self, room: Room, octets: int = MANY, files: int = MANY, size: int = 0, every: int = MANY) -> bool:
+        """Whether it refuses, two seconds later, when so much is free."""
+        self.disk.left["/work/incoming"] = Free(octets, files, every, every)
+        self.clock.advance(2)
+        return room.lacks(size)
+
+    def told(self, event: LogEvent) -> None:
+        """What the daemon's log would have."""
+        if event["log_namespace"] == "epost.storage.room.Room":
+            self.said.append(formatEvent(event))
+
+    def test_octets(self) -> None:
+        """Mail is refused while fewer octets are free than the reserve."""
+        room = self.room()
+        self.assertEqual(
+            [self.refuses(room, octets=octets) for octets in (1000, 999, 0, MANY)], [False, True, True, False]
+        )
+
+    def test_files(self) -> None:
+        """The same holds for files, where the file system counts them."""
+        room = self.room()
+        self.assertEqual([self.refuses(room, files=files) for files in (10, 9, MANY)], [False, True, False])
+        self.assertFalse(self.refuses(room, files=0, every=0))
+
+    def test_announced(self) -> None:
+        """A message is refused that would leave less than the reserve; a smaller one is taken, and nothing is said."""
+        globalLogPublisher.addObserver(self.told)
+        self.addCleanup(globalLogPublisher.removeObserver, self.told)
+        room = self.room()
+        self.assertEqual([self.refuses(room, 5000, size=size) for size in (4000, 4001, 0)], [False, True, False])
+        self.assertEqual(self.said, [])
+
+    def test_noReserve(self) -> None:
+        """Without a reserve only a message that cannot fit is refused."""
+        room = self.room(0, 0)
+        self.assertEqual([self.refuses(room, 5, files=0, size=size) for size in (0, 5, 6)], [False, False, True])
+
+    def test_default(self) -> None:
+        """Where nobody says how much, it is a twentieth, at most 64 MiB and 1000 files."""
+        room = self.room(None, None)
+        small = [self.refuses(room, octets, MANY, every=32_000_000) for octets in (1_600_000, 1_599_999, MANY)]
+        large = [self.refuses(room, octets) for octets in (64 * 2**20, 64 * 2**20 - 1, MANY)]
+        files = [self.refuses(room, MANY, files, every=MANY) for files in (1000, 999)]
+        self.assertEqual((small, large, files), ([False, True, False], [False, True, False], [False, True]))
+
+    def test_eitherFileSystem(self) -> None:
+        """Mailboxes on a file system of their own are looked at too; folders on one are looked at once."""
+        self.room().lacks(0)
+        self.assertEqual([path for operation, path in self.disk.log if operation == "free"], ["/work/incoming"])
+        self.disk.volumes["/work/inbox"] = 2
+        room = self.room()
+        self.disk.left["/work/inbox"] = Free(0, MANY, MANY, MANY)
+        self.assertTrue(room.lacks(0))
+
+    def test_onceASecond(self) -> None:
+        """The disk is asked at most once a second, whatever comes; also when the clock is set back."""
+        room = self.room()
+        for _ in range(100):
+            room.lacks(0)
+            self.clock.advance(1 / 64)
+        self.assertEqual(sum(operation == "free" for operation, _ in self.disk.log), 2)
+        self.clock.rightNow -= 3600
+        self.disk.left["/work/incoming"] = Free(0, 0, MANY, MANY)
+        self.assertTrue(room.lacks(0))
+
+    def test_told(self) -> None:
+        """The log says once that it begins and once that it is over: a quarter above the mark."""
+        globalLogPublisher.addObserver(self.told)
+        self.addCleanup(globalLogPublisher.removeObserver, self.told)
+        room = self.room()
+        refused = [self.refuses(room, octets=octets) for octets in (2000, 999, 500, 1001, 1249, 1250, 1001)]
+        self.assertEqual(refused, [False, True, True, True, True, False, False])
+        self.assertEqual(len(self.said), 2, self.said)
+        self.assertIn("/work/incoming: only 999 octets", self.said[0])
+        self.assertIn("new mail is refused (452) to keep 1,000 and 10", self.said[0])
+        self.assertIn("/work/incoming: 1,250 octets", self.said[1])
+        self.assertIn("taken again", self.said[1])
+
+    def test_cannotLook(self) -> None:
+        """A file system that does not answer refuses nothing: whoever writes there will hear more."""
+        room = self.room()
+        self.disk.fault = lambda operation, path: errno.EIO if operation == "free" else 0
+        self.assertFalse(self.refuses(room, octets=0))
+
+    def test_thisMachine(self) -> None:
+        """The real disk has some room, of more."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        free = Disk().free(str(folder))
+        self.assertTrue(0 < free.octets < free.allOctets)
