@@ -21,8 +21,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from epost.agenda import Agenda
-from epost.errand import Desk, Errand, Open
-from epost.interfaces import ICarrier, IInbox, IRouter, ISenderLog, ISpool
+from epost.errand import Desk, Errand, Open, endTogether
+from epost.interfaces import ICarrier, IInbox, IRouter, ISenderLog, ISpool, Parcel, Report
 from epost.lanes import Lanes, Limits
 from epost.mail import trace
 from epost.mail.entry import Attempt, Entry, Fate
@@ -181,6 +181,7 @@ class Dispatcher(Service):
         for place, due in entry.pending().items():
             if due <= now and place not in abandoned:
                 groups.setdefault(self.router.route(entry.envelope.recipients[place]), []).append(place)
+        boxes: list[Errand] = []
         for route, places in groups.items():
             if isinstance(route, Held):
                 message.held = places
@@ -188,16 +189,20 @@ class Dispatcher(Service):
                     message.entry = self.spool.record(message.entry, Attempt(now, 0.0, route.because, "", ()))
             else:
                 for start in range(0, len(places), RECIPIENTS):
-                    self._send(message, route, tuple(places[start : start + RECIPIENTS]))
+                    self._send(message, route, tuple(places[start : start + RECIPIENTS]), boxes)
+        if boxes:
+            self._spawn(self._deliver(boxes))
 
-    def _send(self, message: Open, route: Onward | Local | Nowhere, places: tuple[int, ...]) -> None:
-        """Begin the attempt of one group."""
+    def _send(
+        self, message: Open, route: Onward | Local | Nowhere, places: tuple[int, ...], boxes: list[Errand]
+    ) -> None:
+        """Begin the attempt of one group. @param boxes: gets what goes into a mailbox, which begins with all others."""
         entry = message.entry
         tries = max(entry.failures(place) for place in places) if entry.attempts else 0
         errand = Errand(self._desk, message, route, places, entry.name.again(tries))
         message.busy += 1
         if isinstance(route, Local):
-            self._spawn(self._deliver(errand, route))
+            boxes.append(errand)
         elif isinstance(route, Nowhere):
             if errand.begin() is not None:
                 errand.endAll(route.reply)
@@ -205,24 +210,43 @@ class Dispatcher(Service):
             message.busy -= 1
             message.crowded.update(dict.fromkeys(places, route))
 
-    async def _deliver(self, errand: Errand, box: Local) -> None:
+    async def _deliver(self, errands: list[Errand]) -> None:
+        """Into mailboxes, all of a message side by side and recorded together."""
+        begun: list[tuple[Errand, Deferred[Report | None]]] = []
+        content = None
+        for errand in errands:
+            parcel = errand.begin(content)
+            if parcel is not None:
+                content = parcel.content
+                begun.append((errand, Deferred.fromCoroutine(self._intoBox(errand, parcel))))
+        results = await DeferredList([report for _, report in begun], consumeErrors=True)
+        # Without a report: it was broken, or cancelled.
+        ended = [
+            (errand, result) for (errand, _), (done, result) in zip(begun, results, strict=True) if done and result
+        ]
+        if ended:
+            endTogether(ended)
+
+    async def _intoBox(self, errand: Errand, parcel: Parcel) -> Report | None:
         """Into a mailbox, once for each message however many recipients lead there."""
-        parcel, host = errand.begin(), f"{box.user}@{box.domain}"
-        if parcel is None:
-            return
+        box = errand.route
+        assert isinstance(box, Local)
+        host = f"{box.user}@{box.domain}"
         try:
             if self.inbox is None:
                 raise ValueError("a local route without mailboxes")
             heading = trace.delivery(parcel.envelope.sender, parcel.recipients[0])
             if not _reached(errand.message.entry, host):
                 await self.inbox.deliver(box, errand.name, heading, parcel.content)
-            errand.endAll(DELIVERED, host)
+            reply = DELIVERED
         except Refused as refused:
-            errand.endAll(refused.reply, host)
+            reply = refused.reply
         except CancelledError:
-            return
+            raise
         except Exception:
             errand.broken()
+            return None
+        return Report((reply,) * len(errand.places), host)
 
     # Its end.
 

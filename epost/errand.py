@@ -5,13 +5,13 @@ It keeps the order of the senderlog (spec 6): the three GetTryServer lines befor
 each domain. Nothing that goes wrong in it leaves it: an exception puts its message off.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from epost.interfaces import ISenderLog, ISpool, Parcel, Report
+from epost.interfaces import IContent, ISenderLog, ISpool, Parcel, Report
 from epost.mail.entry import Attempt, Entry, Fate, Outcome
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
@@ -76,14 +76,20 @@ class Errand:
     name: Name
     _started: float = 0.0
 
-    def begin(self) -> Parcel | None:
-        """Log the attempt and fetch the content. @return: L{None} where that failed and the errand has ended."""
+    def begin(self, content: IContent | None = None) -> Parcel | None:
+        """
+        Log the attempt and fetch the content.
+
+        @param content: where it is at hand.
+        @return: L{None} where that failed and the errand has ended.
+        """
         entry = self.message.entry
         try:
             self._started = self.desk.clock.seconds()
             self._trying(self.places)
             recipients = tuple(entry.envelope.recipients[place] for place in self.places)
-            return Parcel(self.name, entry.envelope, recipients, self.desk.spool.content(entry.name))
+            content = content or self.desk.spool.content(entry.name)
+            return Parcel(self.name, entry.envelope, recipients, content)
         except Refused as refused:
             self.endAll(refused.reply)
         except Exception:
@@ -92,11 +98,7 @@ class Errand:
 
     def end(self, report: Report) -> None:
         """Record what came of it."""
-        try:
-            self._record(report)
-        except Exception:
-            self.message.fault()
-        self.desk.over(self.message)
+        endTogether([(self, report)])
 
     def endAll(self, reply: Reply, host: str = "") -> None:
         """One reply for all recipients."""
@@ -115,18 +117,13 @@ class Errand:
             for domain in dict.fromkeys(recipients[place].domain for place in places):
                 self.desk.senderLog.trying(self.name, domain, now, now if tries else entry.queued, tries)
 
-    def _record(self, report: Report) -> None:
-        """Write down what the attempt has done."""
-        message, now = self.message, self.desk.clock.seconds()
+    def attempt(self, report: Report) -> Attempt:
+        """What the attempt has done; what failed is logged."""
+        now = self.desk.clock.seconds()
         replies = zip(self.places, report.replies, strict=True)
         outcomes = tuple(self._outcome(place, reply, now) for place, reply in replies)
-        failed = tuple(outcome.recipient for outcome in outcomes if outcome.fate.failed)
-        self._trying(failed)
-        if not failed and len(outcomes) == len(message.entry.pending()):
-            message.ended = True  # the file goes: nothing need be written into it
-        else:
-            attempt = Attempt(self._started, now - self._started, report.host, report.tls, outcomes)
-            message.entry = self.desk.spool.record(message.entry, attempt)
+        self._trying(tuple(outcome.recipient for outcome in outcomes if outcome.fate.failed))
+        return Attempt(self._started, now - self._started, report.host, report.tls, outcomes)
 
     def _outcome(self, place: int, reply: Reply, now: float) -> Outcome:
         """What one reply means for its recipient."""
@@ -135,3 +132,19 @@ class Errand:
         forwards = isinstance(self.route, Onward) and self.route.forwards
         due = self.desk.patience.due(self.message.entry, place, reply, forwards, now)
         return Outcome(place, Fate.REFUSED if reply.permanent else Fate.DEFERRED, reply, due or 0.0)
+
+
+def endTogether(ended: Sequence[tuple[Errand, Report]]) -> None:
+    """Record what came of errands of one message, at once: for many mailboxes it is one write, and not one for each."""
+    message, desk = ended[0][0].message, ended[0][0].desk
+    try:
+        attempts = [errand.attempt(report) for errand, report in ended]
+        outcomes = [outcome for attempt in attempts for outcome in attempt.outcomes]
+        if all(o.fate is Fate.DELIVERED for o in outcomes) and len(outcomes) == len(message.entry.pending()):
+            message.ended = True  # the file goes: nothing need be written into it
+        else:
+            message.entry = desk.spool.record(message.entry, *attempts)
+    except Exception:
+        message.fault()
+    for _ in ended:
+        desk.over(message)

@@ -86,12 +86,12 @@ class ISpool(Interface):
     def content(name: Name) -> IContent:
         """The content of a message of the queue. @raise Refused: as in L{load}."""
 
-    def record(entry: Entry, attempt: Attempt) -> Entry:
+    def record(entry: Entry, *attempts: Attempt) -> Entry:
         """
-        Add an attempt and give the file the name and the due time that follow.
+        Add attempts and give the file the name and the due time that follow.
 
         It is written at once and synced with the next group: a crash may forget it, and the message is tried again.
-        @return: C{entry.after(attempt)}.
+        @return: C{entry.after(*attempts)}.
         """
 
     def remove(entry: Entry) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -16,10 +16,10 @@ from epost.errand import Desk, Errand, Open
 from epost.interfaces import ICarrier, IChannel, IRouter, ISenderLog, Parcel, Report
 from epost.lanes import REST, Lanes, Limits
 from epost.mail.address import Address, parseAddress
-from epost.mail.entry import Entry
+from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name, numbered
-from epost.mail.reply import Reply
+from epost.mail.reply import Refused, Reply
 from epost.mail.retry import HOUR, Patience
 from epost.mail.route import Held, Hop, Local, Nowhere, Onward, Route
 from epost.returns import Letterhead
@@ -408,6 +408,23 @@ class OutcomeTests(DispatchCase):
         self.dispatcher.lookAgain()
         self.assertEqual((len(self.carrier.sent), self.spool.count()), (1, 0))
         self.assertEqual(len(self.spool.entries), 0)
+
+    def test_manyMailboxes(self) -> None:
+        """What goes into mailboxes is recorded in one write, each with its outcome; a full one holds up no other."""
+        records: list[tuple[Attempt, ...]] = []
+        record = self.spool.record
+        self.patch(self.spool, "record", lambda entry, *more: (records.append(more), record(entry, *more))[1])
+        deliver = self.inbox.deliver
+        self.patch(
+            self.inbox,
+            "deliver",
+            lambda box, *rest: fail(Refused(LATER)) if box.user == "kacho" else deliver(box, *rest),
+        )
+        entry = self.accept("user1@test.jp", "kacho@test.jp", "bucho@test.jp")
+        (together,) = records
+        self.assertEqual([attempt.host for attempt in together], [f"{u}@test.jp" for u in ("user1", "kacho", "bucho")])
+        self.assertEqual([len(self.box(user)) for user in ("user1", "kacho", "bucho")], [1, 0, 1])
+        self.assertEqual(list(self.spool.entries[entry.name.stem].pending()), [1])
 
     def test_heldBesideOthers(self) -> None:
         """What is held holds up nobody else of the same message."""

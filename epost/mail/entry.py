@@ -2,11 +2,15 @@
 What the queue knows of one message: its envelope, and what became of each recipient at each attempt.
 
 An entry is a value. An L{Attempt} is added to it (L{Entry.after}) and never changed; everything else, who is still to
-be tried, when, under which retry number, follows from the attempts. Times are seconds since 1970-01-01 UTC.
+be tried, when, under which retry number, follows from the attempts. What follows is counted once for each entry and
+handed on to the next, so that a thousand recipients cost a thousand times what one does. Times are seconds since
+1970-01-01 UTC.
 """
 
 import enum
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name
@@ -69,6 +73,32 @@ class Attempt:
     outcomes: tuple[Outcome, ...]
 
 
+class _Standing:
+    """
+    What follows from attempts.
+
+    @ivar last: the last outcome but warnings of every recipient that has one, by its place in the envelope.
+    @ivar failures: how often each recipient failed, by place and fate.
+    @ivar warned: whether the sender was told of the delay.
+    """
+
+    __slots__ = ("failures", "last", "warned")
+
+    def __init__(self, attempts: tuple[Attempt, ...], before: "_Standing | None" = None) -> None:
+        """@param before: what followed from those in front of C{attempts}."""
+        self.last: dict[int, Outcome] = dict(before.last) if before else {}
+        self.failures: Counter[tuple[int, Fate]] = Counter(before.failures if before else ())
+        self.warned: bool = before is not None and before.warned
+        for attempt in attempts:
+            for outcome in attempt.outcomes:
+                if outcome.fate is Fate.WARNED:
+                    self.warned = True
+                    continue
+                self.last[outcome.recipient] = outcome
+                if outcome.fate.failed:
+                    self.failures[outcome.recipient, outcome.fate] += 1
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """
@@ -86,27 +116,32 @@ class Entry:
     queued: float
     size: int
     attempts: tuple[Attempt, ...] = ()
+    _counted: _Standing | None = field(default=None, init=False, repr=False, compare=False)
 
-    def last(self) -> dict[int, Outcome]:
+    @property
+    def _standing(self) -> _Standing:
+        if self._counted is None:
+            object.__setattr__(self, "_counted", _Standing(self.attempts))
+        assert self._counted is not None
+        return self._counted
+
+    def last(self) -> Mapping[int, Outcome]:
         """The last outcome but warnings of every recipient that has one, by its place in the envelope."""
-        found: dict[int, Outcome] = {}
-        for attempt in self.attempts:
-            for outcome in attempt.outcomes:
-                if outcome.fate is not Fate.WARNED:
-                    found[outcome.recipient] = outcome
-        return found
+        return self._standing.last
 
     def pending(self) -> dict[int, float]:
         """The recipients that are still to be tried or returned, and when (first attempt: when queued)."""
         last = self.last()
-        waiting = {}
-        for place in range(len(self.envelope.recipients)):
-            outcome = last.get(place)
-            if outcome is None:
-                waiting[place] = self.queued
-            elif not outcome.fate.ended:
-                waiting[place] = outcome.due
-        return waiting
+        return {
+            place: self.wasDue(place)
+            for place in range(len(self.envelope.recipients))
+            if place not in last or not last[place].fate.ended
+        }
+
+    def wasDue(self, place: int) -> float:
+        """When a recipient is, or was, due (first attempt: when queued)."""
+        outcome = self.last().get(place)
+        return self.queued if outcome is None else outcome.due
 
     def abandoned(self) -> dict[int, Reply]:
         """The recipients with whom patience has ended and about whom nobody was told yet, and what each got."""
@@ -119,26 +154,28 @@ class Entry:
         @param place: its place in the envelope.
         @param fate: count this kind of failure alone (spec 10: each list is counted by failures of its own kind).
         """
-        return sum(
-            outcome.recipient == place and outcome.fate.failed and fate in (None, outcome.fate)
-            for attempt in self.attempts
-            for outcome in attempt.outcomes
-        )
+        counted = self._standing.failures
+        return sum(counted[place, kind] for kind in ((Fate.DEFERRED, Fate.REFUSED) if fate is None else (fate,)))
 
     @property
     def warned(self) -> bool:
         """Whether the sender was told of the delay."""
-        return any(o.fate is Fate.WARNED for a in self.attempts for o in a.outcomes)
+        return self._standing.warned
 
-    def after(self, attempt: Attempt) -> "Entry":
+    def after(self, *attempts: Attempt) -> "Entry":
         """
-        The entry with one attempt more. Its name carries the highest number of failed attempts of those recipients that
-        are to be tried again (spec 6); where there is none it keeps the name of the last attempt, as in the seed.
+        The entry with some attempts more. Its name carries the highest number of failed attempts of those recipients
+        that are to be tried again (spec 6); where there is none it keeps the name of the last attempt, as in the seed.
         """
-        longer = replace(self, attempts=(*self.attempts, attempt))
+        longer = self._with(self.name, attempts, _Standing(attempts, self._standing))
         again = (place for place, due in longer.pending().items() if due)
         retry = max((longer.failures(place) for place in again), default=self.name.retry)
-        return replace(longer, name=self.name.again(max(retry, self.name.retry)))
+        return longer._with(self.name.again(max(retry, self.name.retry)), (), longer._standing)
+
+    def _with(self, name: Name, more: tuple[Attempt, ...], counted: _Standing) -> "Entry":
+        entry = Entry(name, self.envelope, self.queued, self.size, self.attempts + more)
+        object.__setattr__(entry, "_counted", counted)
+        return entry
 
     @property
     def due(self) -> float | None:

@@ -81,7 +81,7 @@ class Patience:
         kind = Fate.REFUSED if reply.permanent else Fate.DEFERRED
         schedule = Schedule(self.refused, False) if reply.permanent else Schedule(self.deferred, True)
         # Each list is counted by failures of its own kind: a 4xx before does not use up the retry after a 5xx.
-        due = schedule.due(entry.failures(place, kind) + 1, entry.pending()[place], ended)
+        due = schedule.due(entry.failures(place, kind) + 1, entry.wasDue(place), ended)
         return due if due is not None and due < self.until(entry, place) else None
 
     def until(self, entry: Entry, place: int) -> float:

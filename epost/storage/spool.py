@@ -165,18 +165,18 @@ class Spool:
             self._disk.close(descriptor)
         return LetterContent(self._disk, lambda: self._open(name), seal, begin)
 
-    def record(self, entry: Entry, attempt: Attempt) -> Entry:
+    def record(self, entry: Entry, *attempts: Attempt) -> Entry:
         """
-        Add a line; then a name and a date, where it is to be tried again.
+        Add a line for each; then a name and a date, where it is to be tried again.
 
         On a full disk the line is missing and is forgotten by the next start; the name tells of it still. Where the
         name could not be given the entry that is returned keeps the old one.
         """
-        after = entry.after(attempt)
+        after = entry.after(*attempts)
         due = after.due
         old = self._path(entry.name)
         try:
-            self._disk.append(old, format.line(attempt))
+            self._disk.append(old, b"".join(map(format.line, attempts)))
         except OSError as error:
             self._log.error("{path}: an attempt is not written down: {error!s}", path=old, error=error)
         if due is not None:

@@ -165,9 +165,9 @@ class MemorySpool:
         self.load(name)
         return MemoryContent(self.contents[name.stem])
 
-    def record(self, entry: Entry, attempt: Attempt) -> Entry:
-        """Add an attempt."""
-        after = entry.after(attempt)
+    def record(self, entry: Entry, *attempts: Attempt) -> Entry:
+        """Add attempts."""
+        after = entry.after(*attempts)
         self.entries[entry.name.stem] = after
         return after
 
