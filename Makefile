@@ -48,8 +48,10 @@ attack: $(VENV)/run.stamp ## eighteen attacks on the SMTP port: memory, and whet
 bench: ## messages a second, against peers: still to come
 	@echo "make bench: still to come."
 
-profile: ## where the time of a message goes: still to come
-	@echo "make profile: still to come."
+profile: $(VENV)/run.stamp ## what a message costs inside, how that grows, and where the time goes
+	@$(BIN)/python -m bench.inside
+	@$(BIN)/python -m bench.inside growth
+	@$(BIN)/python -m bench.inside profile
 
 clean: ## remove what builds and tests left; the environment stays (rm -r .venv takes it away)
 	rm -rf build dist *.egg-info _trial_temp* .coverage* .mypy_cache .ruff_cache .hypothesis
