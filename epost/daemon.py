@@ -49,8 +49,9 @@ from epost.storage.inbox import Inbox
 from epost.storage.journal import ReceiveLog, SenderLog
 from epost.storage.lock import FolderLock, FolderTaken
 from epost.storage.places import Places
+from epost.storage.room import Room
 from epost.storage.serial import Serial, SerialDamaged
-from epost.storage.spool import Spool
+from epost.storage.spool import INCOMING, Spool
 from epost.tables.directory import Directory
 from epost.verify import Verifier
 
@@ -208,11 +209,18 @@ class Daemon(MultiService):
         self.directories.subscribe(self.dispatcher.lookAgain)
         marks = Marks(settings.server.name, __version__, settings.limits.received)
         accepted = self.dispatcher.accepted
-        intake = Intake(marks, serial, spool, inbox, router, self.senderLog, clock, accepted, admission.ours)
+        lacks = self._room(root, places).lacks
+        intake = Intake(marks, serial, spool, inbox, router, self.senderLog, clock, accepted, admission.ours, lacks)
         patience = Patience(settings.timeouts.command, settings.timeouts.block)
         self._door.inside = ReceiverFactory(
             self._serverSettings(), admission, intake, self.receiveLog, self.crowd, patience, clock, trace.date
         )
+
+    def _room(self, root: str, places: Places | None) -> Room:
+        """What is looked at before mail is taken: the file systems of the queue and of the mailboxes."""
+        settings = self.settings.spool
+        folders = [f"{root}/{INCOMING}", *([places.fixed()] if places else [])]
+        return Room(self._disk, folders, settings.reserve_octets, settings.reserve_files, self.reactor.seconds)
 
     def _serverSettings(self) -> ServerSettings:
         limits = self.settings.limits

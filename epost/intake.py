@@ -50,6 +50,7 @@ class Intake:
     @ivar inbox: L{None} on a daemon without mailboxes.
     @ivar accepted: called with the entry of every message that the spool has made durable.
     @ivar ours: whether a sender is one of ours, so that missing fields are added (spec 8).
+    @ivar lacks: whether the disk has no room for a message of so many octets.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Intake:
         clock: IReactorTime,
         accepted: Callable[[Entry], None],
         ours: Callable[[Client, Address | None], bool],
+        lacks: Callable[[int], bool],
     ) -> None:
         self.marks = marks
         self.serial = serial
@@ -73,9 +75,12 @@ class Intake:
         self.clock = clock
         self.accepted = accepted
         self.ours = ours
+        self.lacks = lacks
 
-    def name(self) -> Name:
+    def name(self, size: int) -> Name:
         """See L{IIntake}."""
+        if self.lacks(size):
+            raise Refused(wording.diskFull())
         return numbered(self.serial.next())
 
     def open(self, name: Name, client: Client, envelope: Envelope) -> IDraft:

@@ -162,8 +162,13 @@ class IAdmission(Interface):
 class IIntake(Interface):
     """What takes an accepted message from the receiver."""
 
-    def name() -> Name:
-        """A name for a message whose MAIL was accepted. @raise Refused: as L{ISerial.next}."""
+    def name(size: int) -> Name:
+        """
+        A name for a message whose MAIL was accepted.
+
+        @param size: octets that the client announces; 0 where it does not.
+        @raise Refused: 452 4.3.1, the disk has no room for it; as L{ISerial.next}.
+        """
 
     def open(name: Name, client: Client, envelope: Envelope) -> IDraft:
         """

@@ -216,6 +216,19 @@ class Spool:
         "auto",
         "fsync: each file and folder. syncfs: one call for a group of messages. auto: the latter where it is safe.",
     )
+    reserve_octets: int | None = key(
+        forms.count(),
+        None,
+        "Octets kept free where queue and mailboxes lie: with fewer new mail is refused with 452 and the queue drains. "
+        "Without the key 67108864 (64 MiB), but at most a twentieth of the file system. 0: none.",
+        example=1000000000,
+    )
+    reserve_files: int | None = key(
+        forms.count(),
+        None,
+        "The same for the number of files that can still be made. Without the key 1000, or a twentieth of all.",
+        example=10000,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.reply import Refused, Reply
 from epost.mail.route import Held, Local, Onward, Route
+from epost.smtp import wording
 from tests.japan import QUEUED, useJapanTime
 from tests.recorders import SenderLogRecorder
 from tests.storage.memory import MemoryInbox, MemorySerial, MemorySpool
@@ -61,16 +62,24 @@ class IntakeTests(SynchronousTestCase):
             self.clock,
             self.accepted.append,
             lambda client, sender: sender is not None and sender.domain == "test.jp",
+            lambda size: size > 1000,
         )
 
     def take(self, content: bytes, *recipients: str, sender: str | None = "sato@test-sample00.jp") -> IDraft:
         """Begin a message and write its content, an octet at a time."""
         intake = self.intake()
         path = parseAddress(sender) if sender else None
-        draft = intake.open(intake.name(), OFFICE, Envelope(path, tuple(map(parseAddress, recipients))))
+        draft = intake.open(intake.name(0), OFFICE, Envelope(path, tuple(map(parseAddress, recipients))))
         for place in range(len(content)):
             draft.write(content[place : place + 1])
         return draft
+
+    def test_noRoom(self) -> None:
+        """A message that the disk has no room for gets no name; one that it has room for does."""
+        with self.assertRaises(Refused) as caught:
+            self.intake().name(1001)
+        self.assertEqual(caught.exception.reply, wording.diskFull())
+        self.assertEqual(str(self.intake().name(1000)), "B0000000186")
 
     def test_roles(self) -> None:
         """The parts claim their roles."""

@@ -251,7 +251,7 @@ class Receiver(Protocol):
         reply = verdict.reply
         if verdict.accepts:
             try:
-                self._name = house.intake.name()
+                self._name = house.intake.name(event.size or 0)
             except Refused as refused:
                 reply = refused.reply
             self._mail, self._verdict = event, verdict

@@ -83,6 +83,7 @@ class House:
     @ivar data: is called at DATA, and may raise L{Refused}.
     @ivar end: gives what C{commit} returns.
     @ivar drafts: all messages.
+    @ivar sizes: what was announced of each.
     """
 
     def __init__(self) -> None:
@@ -92,6 +93,7 @@ class House:
         self.data: Callable[[], object] = lambda: None
         self.end: Callable[[], Deferred[None]] = lambda: succeed(None)
         self.drafts: list[Draft] = []
+        self.sizes: list[int] = []
 
     def exempt(self, client: Peer) -> bool:
         """Nobody."""
@@ -108,8 +110,9 @@ class House:
         reply = self.rcpt()
         return reply.addCallback(decided) if isinstance(reply, Deferred) else decided(reply)
 
-    def name(self) -> Name:
+    def name(self, size: int) -> Name:
         """Behind MAIL."""
+        self.sizes.append(size)
         return numbered(self.number())
 
     def open(self, name: Name, client: Peer, envelope: Envelope) -> Draft:
@@ -556,6 +559,12 @@ class ReceiverTests(ReceiverCase):
         client = self.client("EHLO pc")
         told = client.hear("MAIL FROM:<a@b.c>", "RCPT TO:<d@e.f>")
         self.assertEqual(told, ["451 4.3.0 no", "503 5.5.1 Bad sequence of commands, send MAIL first."])
+
+    def test_announcedSize(self) -> None:
+        """Whoever gives the number is told what size was announced."""
+        client = self.client("EHLO pc")
+        client.hear("MAIL FROM:<a@b.c> SIZE=1234", "RSET", "MAIL FROM:<a@b.c>")
+        self.assertEqual(self.house.sizes, [1234, 0])
 
     def test_noRoom(self) -> None:
         """Where there is no room DATA is put off; the recipients stay, and a second DATA may do."""
