@@ -104,7 +104,7 @@ def _left(versions: list[bytes], random: Random, content: str) -> bytes:
         source = random.choice([*versions, bytes(len(new))])
         pages.append(source[start : start + PAGE].ljust(min(PAGE, len(new) - start), b"\0"))
     # What was synced and not written again stays, whatever is written behind it.
-    kept = len(commonprefix(versions))
+    kept = len(commonprefix(versions))  # noqa: RUF071 - octets are what is meant
     return old[:kept] + b"".join(pages)[kept:]
 
 

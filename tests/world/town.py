@@ -6,22 +6,23 @@ own. Only their locks and logs lie on the machine's disk. It is the afternoon of
 """
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from twisted.internet.protocol import ServerFactory
 from twisted.names.dns import DNSDatagramProtocol
 from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
-from twisted.trial.unittest import SynchronousTestCase
 
 from epost import backend, daemon, gateway
 from tests.japan import QUEUED, useJapanTime
 from tests.net.dns import Zone
 from tests.world.client import Client
-from tests.world.disk import World
+from tests.world.disk import OUTCOMES, Outcome, World
 from tests.world.net import Host, Net
 
 START = QUEUED - 454  # 2009-07-06 16:20:00 +0900
@@ -61,6 +62,23 @@ gateway = "gateway.dat"
     "effect.dat": "#< default\n#blank false\nbaito@test.jp false\nuser1@test.jp false\n192.168.0.102 true\n",
     "gateway.dat": "test.jp, 192.168.0.102, 25\n",
 }
+
+
+class Case(Protocol):
+    """What a town needs of a test case."""
+
+    def addCleanup(self, function: Callable[..., object], *args: object) -> object:
+        """As of a test case."""
+
+    def patch(self, owner: object, name: str, value: object) -> object:
+        """As of a test case."""
+
+    def mktemp(self) -> str:
+        """As of a test case."""
+
+
+def _raised(failure: Failure) -> None:
+    failure.raiseException()
 
 
 class Thread(ThreadPool):
@@ -134,15 +152,21 @@ class Town:
     @ivar services: the daemons, likewise.
     """
 
-    def __init__(self, case: SynchronousTestCase, serial: int = 186) -> None:
-        """@param serial: the back-end's first message number."""
+    def __init__(
+        self, case: Case, serial: int = 186, files: Mapping[str, str] = MappingProxyType(FILES), begins: bool = True
+    ) -> None:
+        """
+        @param serial: the back-end's first message number.
+        @param files: configurations and tables.
+        @param begins: whether the daemons are started.
+        """
         useJapanTime(case)
         case.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         case.patch(daemon, "BUILD", "CAAIGADJA")
         self._case = case
         self._folder = Path(case.mktemp()).absolute()
         self._folder.mkdir()
-        for name, text in FILES.items():
+        for name, text in files.items():
             (self._folder / name).write_text(text)
         self.net = Net(START)
         self.net.seconds = ROAD
@@ -160,40 +184,52 @@ class Town:
         self.disks["backend"].put(self.path("backend/serial"), b"%010d\n" % serial)
         self.services: dict[str, Any] = {}
         case.addCleanup(lambda: [self.stop(kind) for kind in self.services])
-        self.start("backend")
-        self.start("gateway")
-        self.net.run(1)
+        if begins:
+            self.start("backend")
+            self.start("gateway")
+            self.net.run(1)
 
     def start(self, kind: str) -> None:
         """Start a daemon as twistd does, with version and build of the seed."""
-        command, host, version = {
-            "backend": (backend, self.desk, "4.56"),
-            "gateway": (gateway, self.gate, "4.58"),
-        }[kind]
+        command, version = {"backend": (backend, "4.56"), "gateway": (gateway, "4.58")}[kind]
+        host = self.host(kind)
         self._case.patch(daemon, "__version__", version)
         options = command.Options()
         options.parseOptions(["--config", self.path(f"{kind}.toml")])
         service = command.makeService(options, host, self.disks[kind], Thread(host))
+        self.services[kind] = service
         service.privilegedStartService()
         service.startService()
-        self.services[kind] = service
 
     def stop(self, kind: str) -> None:
         """Stop it as twistd does; where it does not run there is nothing to do."""
         if self.services[kind].running:
             stopped = self.services[kind].stopService()
             self.net.until(lambda: stopped.called)
-            self._case.successResultOf(stopped)
+            stopped.addErrback(_raised)
 
-    def powerCut(self, random: Random) -> None:
-        """The back-end's machine loses its power and starts again. The disk of lock and logs keeps what it has."""
-        service = self.services["backend"]
-        service.senderLog.flush()
-        service.receiveLog.flush()
-        self.desk.crash()
-        service.lock.release()  # the kernel's business
-        self.disks["backend"] = self.disks["backend"].after(random)
-        self.start("backend")
+    def powerCut(self, random: Random, kind: str = "backend", outcome: Outcome = OUTCOMES["any"]) -> None:
+        """A machine loses its power and starts again. The disk of lock and logs keeps what it has."""
+        self.lose(kind, random, outcome)
+        self.start(kind)
+
+    def lose(self, kind: str, random: Random, outcome: Outcome) -> None:
+        """A machine loses its power."""
+        service = self.services[kind]
+        for log in ("senderLog", "receiveLog"):
+            if hasattr(service, log):
+                getattr(service, log).flush()
+        self.host(kind).crash()
+        if hasattr(service, "lock"):
+            service.lock.release()  # the kernel's business
+        if outcome.killed:
+            self.disks[kind].reboot()
+        else:
+            self.disks[kind] = self.disks[kind].after(random, outcome)
+
+    def host(self, kind: str) -> Host:
+        """Where a daemon runs."""
+        return {"backend": self.desk, "gateway": self.gate}[kind]
 
     def at(self, clock: str) -> None:
         """Wait until the back-end's clock shows HH:MM:SS.mmm."""
