@@ -17,6 +17,7 @@ from epost.mail.address import Address
 from epost.mail.decision import Because, Decision
 from epost.mail.reply import Reply
 from epost.mail.route import Onward
+from epost.mail.safe import safe
 from epost.smtp import wording
 
 _log = Logger()
@@ -70,7 +71,7 @@ class Verifier:
         self._known.clear()
 
     def _heard(self, reply: Reply, address: Address, route: Onward) -> None:
-        because = f"{route.destination} answered {reply.written(enhanced=True)[0]}"
+        because = f"{route.destination} answered {safe(reply.written(enhanced=True)[0])}"
         if reply.permanent:
             decision = Decision(wording.unknownUser(address), Because("verification", 0, because))
             self._remember(address, decision, self.negative)

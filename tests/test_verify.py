@@ -78,6 +78,11 @@ class VerifierTests(SynchronousTestCase):
             str(decision.because), 'verification "127.0.0.1:2525 answered 550 <x@test.jp> ... User unknown."'
         )
 
+    def test_answerIsMadeSafe(self) -> None:
+        """What the next hop wrote goes into the log without an octet that a terminal would obey."""
+        decision = self.decided("x@test.jp", Reply(550, ("\x1b[2J\r\x07\udcff",)))
+        self.assertEqual(decision.because.text, "127.0.0.1:2525 answered 550 \\x1b[2J\\x0d\\x07\\xff")
+
     def test_noAnswerAccepts(self) -> None:
         """A next hop that does not answer, or not now, does not turn mail away, and is asked again the next time."""
         self.assertTrue(self.decided("x@test.jp", Reply(451, ("connection refused",))).accepts)

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from epost.mail.address import Address
 from epost.mail.decision import Decision
+from epost.mail.safe import safe
 
 SECONDS = 1.0  # what is told together
 MOST = 1000  # refusals that are kept for that
@@ -27,13 +28,14 @@ class Refusals:
 
     def tell(self, peer: str, verb: str, path: Address | None, decision: Decision) -> None:
         """
-        Something was refused.
+        Something was refused. What comes from outside is made safe.
 
         @param peer: IP address.
         @param verb: C{MAIL} or C{RCPT}.
         @param path: L{None} is the null one.
         """
-        text = f"{peer} {verb} <{path or ''}> refused: {decision.reply} by {decision.because}"
+        sender, said, why = safe(str(path or "")), safe(str(decision.reply)), safe(str(decision.because))
+        text = f"{peer} {verb} <{sender}> refused: {said} by {why}"
         now = self._clock.seconds()
         if now >= self._quiet and not self._texts:
             self._quiet = now + SECONDS

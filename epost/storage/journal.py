@@ -10,7 +10,6 @@ mail: the daemon's own log says so once, and how many lines are missing when it 
 """
 
 import os
-import re
 import time
 from collections.abc import Sequence
 
@@ -22,34 +21,12 @@ from epost.interfaces import IReceiveLog, ISenderLog
 from epost.mail.address import Address
 from epost.mail.name import Name
 from epost.mail.reply import Reply
+from epost.mail.safe import LONGEST, safe
 
-LONGEST = 512  # octets of a text from outside (spec 6)
 BATCH = 65536  # characters that are written without waiting for the second to end
 EPOCH = 11644473600  # 1970-01-01 as seconds since 1601-01-01, in which itime and otime count
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # whatever the locale
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")
-
-
-def safe(text: str) -> str:
-    """
-    A text from outside as it may stand in a log: control characters, line separators of Unicode and octets that are no
-    UTF-8 as C{\\xNN}; what is beyond L{LONGEST} octets cut off, which C{…} tells.
-    """
-    if text.isascii() and text.isprintable() and len(text) <= LONGEST:
-        return text
-    octets = text.encode("utf-8", "surrogateescape")
-    end = LONGEST
-    if len(octets) <= end:
-        return _UNSAFE.sub(_escaped, text)
-    while end > LONGEST - 4 and octets[end] & 0xC0 == 0x80:  # never within a character
-        end -= 1
-    return _UNSAFE.sub(_escaped, octets[:end].decode("utf-8", "surrogateescape")) + "…"
-
-
-def _escaped(found: re.Match[str]) -> str:
-    """One character as the octets that it came as."""
-    return "".join(f"\\x{octet:02x}" for octet in found[0].encode("utf-8", "surrogateescape"))
 
 
 class Journal:

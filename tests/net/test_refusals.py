@@ -4,7 +4,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost.mail.address import parseAddress
+from epost.mail.address import Address, parseAddress
 from epost.mail.decision import Because, Decision
 from epost.net import refusals
 from epost.smtp import wording
@@ -59,6 +59,14 @@ class RefusalsTests(SynchronousTestCase):
         self.assertEqual(self.told(), [])
         self.clock.advance(0.1)
         self.assertEqual(self.told(), [line("e@x.jp")])
+
+    def test_fromOutside(self) -> None:
+        """No octet of a client or of a next hop ends a line of the log or is obeyed by a terminal."""
+        evil = Decision(wording.invalidSender(), Because("verification", 0, "550 \x1b[2J\r\n\x07\x0c\udcff"))
+        self.refusals.tell("192.0.2.1", "RCPT", Address('"\x1b\n"@x.jp', '\x1b\n', "x.jp"), evil)
+        (told,) = self.told()
+        self.assertTrue(told.isprintable(), told)
+        self.assertIn('by verification "550 \\x1b[2J\\x0d\\x0a\\x07\\x0c\\xff"', told)
 
     def test_memory(self) -> None:
         """What waits is bounded."""

@@ -1,0 +1,30 @@
+"""
+A text from outside as it may stand in a log: it cannot end a line or begin another, and no terminal obeys it (spec 6).
+"""
+
+import re
+
+LONGEST = 512  # octets of a text from outside (spec 6)
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")
+
+
+def safe(text: str) -> str:
+    """
+    A text from outside as it may stand in a log: control characters, line separators of Unicode and octets that are no
+    UTF-8 as C{\\xNN}; what is beyond L{LONGEST} octets cut off, which C{…} tells.
+    """
+    if text.isascii() and text.isprintable() and len(text) <= LONGEST:
+        return text
+    octets = text.encode("utf-8", "surrogateescape")
+    end = LONGEST
+    if len(octets) <= end:
+        return _UNSAFE.sub(_escaped, text)
+    while end > LONGEST - 4 and octets[end] & 0xC0 == 0x80:  # never within a character
+        end -= 1
+    return _UNSAFE.sub(_escaped, octets[:end].decode("utf-8", "surrogateescape")) + "…"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    """One character as the octets that it came as."""
+    return "".join(f"\\x{octet:02x}" for octet in found[0].encode("utf-8", "surrogateescape"))
