@@ -17,6 +17,7 @@ from zope.interface import implementer
 from epost.interfaces import IAdmission, IInbox
 from epost.mail.address import Address
 from epost.mail.decision import Because, Client, Decision, Scope
+from epost.mail.reply import Refused
 from epost.smtp import wording
 from epost.tables.directory import Directory
 from epost.tables.effect import Kind, Rule
@@ -33,6 +34,7 @@ class Row(enum.Enum):
 
 
 _ROWS = {row: Because("matrix", 0, row.value) for row in Row}
+_OWN_LITERAL = Because("matrix", 0, "a sender at the address of this server")
 _TO_ACCOUNT = Because("matrix", 0, "to an internal account")
 
 
@@ -65,6 +67,9 @@ def decideSender(directory: Directory, client: Client, path: Address | None, bla
     @param blank: whether nothing stood behind C{MAIL FROM:}.
     @return: accepted with the scope that RCPT goes by, or refused.
     """
+    if path is not None and path.domain in directory.literals:
+        # No other server knows that it is one of ours, so no rule of a gateway would hold for it.
+        return Decision(wording.noAccount(), _OWN_LITERAL)
     rule = directory.effect.first(client.address, path, blank)
     if rule is not None and rule.refuses and not _lifted(rule, client):
         return Decision(wording.invalidSender(), rule.because)
@@ -176,7 +181,10 @@ class Admission:
             limit = (account.octets or directory.ground.boxOctets) if account else 0
             if account is None or not limit:
                 return None
-            octets = self._inbox.usage(account.box)
+            try:
+                octets = self._inbox.usage(account.box)
+            except Refused as refused:
+                return Decision(refused.reply, Because("limit", 0, f"{account.address}: its mailbox cannot be read"))
             if octets < limit:
                 return None
             because = Because("limit", 0, f"the mailbox of {account.address} holds {octets} of {limit} octets")

@@ -13,12 +13,13 @@ from epost.mail.address import Address, parseAddress, postmaster
 from epost.mail.decision import Because, Client, Decision
 from epost.mail.fault import Fault
 from epost.mail.name import Name
-from epost.mail.reply import Reply
-from epost.mail.route import Local
+from epost.mail.reply import Refused, Reply
+from epost.mail.route import Hop, Local
 from epost.smtp import wording
 from epost.tables.directory import Directory, Ground, build
 from epost.tables.patterns import Network, network
 
+LATER = Reply(451, ("Local error in processing.",), "4.3.0")
 OFFICE = Client("192.168.0.5")
 STRANGER = Client("203.0.113.9")
 NEXTHOP = Client("192.168.7.7")
@@ -184,6 +185,14 @@ class SenderTests(SynchronousTestCase):
         self.assertEqual(rcpt(there, OFFICE, "anybody@test.jp", "x@outside.jp"), "accept")
         self.assertEqual(rcpt(there, STRANGER, None, "anybody@test.jp"), "accept")
 
+    def test_ownLiteral(self) -> None:
+        """An account that calls itself by our IP address would pass the rules of every other server; nobody may."""
+        there = directory(listening=frozenset({Hop("192.168.0.102", 25), Hop("::2", 25)}), effect="192.168.0.5 true")
+        for path in ("user1@[192.168.0.102]", "USER1@[IPv6:::2]", "nobody@[192.168.0.102]"):
+            for client in (OFFICE, STRANGER, LOGGED, NEXTHOP):
+                self.assertEqual(rcpt(there, client, path, "x@outside.jp"), "noaccount", path)
+        self.assertEqual(rcpt(there, STRANGER, "x@[192.168.0.103]", "user1@test.jp"), "accept")
+
     def test_ours(self) -> None:
         """Missing fields are added for those alone who are internal and name themselves."""
         there = directory()
@@ -222,7 +231,10 @@ class RecipientTests(SynchronousTestCase):
 
 @implementer(IInbox)
 class Boxes:
-    """Mailboxes that hold 1000 octets each."""
+    """Mailboxes that hold 1000 octets each. @ivar broken: whether none can be read."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.broken = broken
 
     def draft(self, box: Local, origin: Name, heading: bytes) -> IDraft:
         """Never asked here."""
@@ -234,6 +246,8 @@ class Boxes:
 
     def usage(self, box: Local) -> int:
         """See L{IInbox}."""
+        if self.broken:
+            raise Refused(LATER)
         return 1000
 
 
@@ -263,6 +277,13 @@ class AdmissionTests(SynchronousTestCase):
         decision = self.ask(Admission(lambda: tight, Boxes()), "user1@test.jp")
         assert isinstance(decision, Decision)
         self.assertEqual(str(decision.because), 'limit "the mailbox of user1@test.jp holds 1000 of 1000 octets"')
+
+    def test_mailboxThatCannotBeRead(self) -> None:
+        """A fault of the disk is said to the client, and refuses for now."""
+        tight = directory(boxOctets=1000)
+        decision = self.ask(Admission(lambda: tight, Boxes(broken=True)), "user1@test.jp")
+        assert isinstance(decision, Decision)
+        self.assertEqual(decision.reply, LATER)
 
     def test_verification(self) -> None:
         """Recipients in relay domains alone are asked about, and postmaster never."""
