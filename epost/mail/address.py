@@ -85,7 +85,7 @@ def domainKey(domain: str) -> str:
 def _literal(text: str) -> str:
     """An address literal in its one normal form (RFC 5321 4.1.3)."""
     try:
-        if not text.endswith("]"):
+        if not text.endswith("]") or "%" in text:  # behind the % of a zone Python takes any text
             raise ValueError
         inside = text[1:-1]
         if inside[:5].lower() == "ipv6:":
