@@ -39,10 +39,12 @@ def split(line: str) -> tuple[str, str]:
     """
     if _CONTROL.search(line):
         raise Refused(wording.unknownCommand())
-    verb, _, argument = line.replace("\t", " ").partition(" ")
+    verb, _, argument = line.partition(" ")
+    if "\t" in verb:  # as good as a blank here; inside quotes it is no text (RFC 5321 4.1.2)
+        verb, _, argument = line.partition("\t")
     if not verb.isascii():
         raise Refused(wording.unknownCommand())
-    return verb.upper(), argument.strip(" ")
+    return verb.upper(), argument.strip(" \t")
 
 
 def hello(argument: str) -> str:
@@ -97,7 +99,7 @@ def _behind(word: str, argument: str, form: str) -> str:
     """What follows C{FROM:} or C{TO:}, with or without a blank between (seed: C{MAIL From: <a>})."""
     if argument[: len(word)].upper() != word:
         raise Refused(wording.badArgument(form))
-    return argument[len(word) :].lstrip(" ")
+    return argument[len(word) :].lstrip(" \t")
 
 
 def _path(rest: str, extended: bool, form: str) -> tuple[str, str]:

@@ -132,7 +132,7 @@ class EffectTable:
             places += [self._mailboxes.get(path.key), self._domains.get(path.domain)]
         found = min((place for place in places if place is not None), default=None)
         if path is not None and self._globs:
-            text = "@".join(path.key)
+            text = f"{path.key[0].replace('@', ' ')}@{path.key[1]}"  # what is quoted may hold an @, and no * is one
             for place, glob in self._globs:
                 if found is not None and place > found:
                     break

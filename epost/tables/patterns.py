@@ -124,5 +124,13 @@ def mailboxPattern(text: str) -> tuple[str, str]:
 
 
 def expression(pattern: str) -> re.Pattern[str]:
-    """A pattern as a regular expression; the text behind each C{*} is a group."""
-    return re.compile("([^@]*)".join(re.escape(part) for part in pattern.split("*")) + r"\Z", re.DOTALL)
+    """
+    A pattern as a regular expression; the text behind each C{*} is a group.
+
+    What stands between two stars is taken where it first stands, which is enough for a match and is never taken back:
+    a pattern of many stars costs no more than one of few.
+    """
+    first, *parts = map(re.escape, pattern.split("*"))
+    between = "".join(f"(?>([^@]*?){part})" for part in parts[:-1])
+    last = f"([^@]*){parts[-1]}" if parts else ""
+    return re.compile(f"{first}{between}{last}\\Z", re.DOTALL)

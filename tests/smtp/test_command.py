@@ -65,6 +65,19 @@ class MailTests(SynchronousTestCase):
         ]:
             self.assertEqual(code(argument), expected, argument)
 
+    def test_tab(self) -> None:
+        """A TAB is a blank between words and nothing inside quotes, where it could be read in two ways."""
+        self.assertEqual(command.split("mail\tFROM:<a@b.c>\tSIZE=1"), ("MAIL", "FROM:<a@b.c>\tSIZE=1"))
+        self.assertEqual(command.split("NOOP \t"), ("NOOP", ""))
+        self.assertEqual(command.mail("FROM:\t<a@b.c>\tSIZE=1\tBODY=7BIT", True).size, 1)
+        self.assertEqual(code('FROM:<"a\tb"@b.c>'), "501 5.1.7")
+
+    def test_literalHasNoZone(self) -> None:
+        """Behind the zone of an IPv6 literal any text could stand, a parameter for the next hop among it."""
+        self.assertEqual(code("FROM:<a@[IPv6:::1]>"), "taken")
+        for zone in ("eth0", '"> NOTIFY=NEVER ORCPT=rfc822;evil"', "\x85"):
+            self.assertEqual(code(f"FROM:<a@[IPv6:::1%{zone}]> SMTPUTF8"), "501 5.1.7", zone)
+
     def test_helo(self) -> None:
         """After HELO brackets may be missing, and no parameter is known."""
         self.assertEqual(code("FROM: a@b.c", extended=False), "taken")
@@ -83,10 +96,10 @@ class MailTests(SynchronousTestCase):
 
     @given(st.binary())
     def test_splitNeverRaises(self, line: bytes) -> None:
-        """Any line has a verb or is refused; no control octet gets through but TAB, which is a blank."""
+        """Any line has a verb or is refused; no control octet gets through but TAB."""
         try:
             verb, argument = command.split(line.decode("utf-8", "surrogateescape"))
         except Refused as refused:
             self.assertEqual(refused.reply.code, 500)
         else:
-            self.assertFalse(any(ord(c) < 32 or ord(c) == 127 for c in verb + argument))
+            self.assertFalse(any((ord(c) < 32 and c != "\t") or ord(c) == 127 for c in verb + argument))

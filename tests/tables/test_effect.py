@@ -105,6 +105,8 @@ class FirstTests(SynchronousTestCase):
             ("a@xn--wgv71a.jp", "a@日本.JP", "a@nippon.jp"),
             ('"a b"@abc.co.jp', '"a\\ b"@abc.co.jp', "ab@abc.co.jp"),
             ('"a"@abc.co.jp', "a@abc.co.jp", "b@abc.co.jp"),
+            ("*.abc.co.jp", '"a@b"@x.abc.co.jp', '"x@y.abc.co.jp"@abc.co.jp'),
+            ("*b*c@*.jp", "abbcc@x.y.jp", "acb@x.jp"),
         ]:
             self.assertEqual(first([pattern], "10.0.0.1", yes), 1, pattern)
             self.assertIsNone(first([pattern], "10.0.0.1", no), pattern)
