@@ -63,7 +63,7 @@ class RefusalsTests(SynchronousTestCase):
     def test_fromOutside(self) -> None:
         """No octet of a client or of a next hop ends a line of the log or is obeyed by a terminal."""
         evil = Decision(wording.invalidSender(), Because("verification", 0, "550 \x1b[2J\r\n\x07\x0c\udcff"))
-        self.refusals.tell("192.0.2.1", "RCPT", Address('"\x1b\n"@x.jp', '\x1b\n', "x.jp"), evil)
+        self.refusals.tell("192.0.2.1", "RCPT", Address('"\x1b\n"@x.jp', "\x1b\n", "x.jp"), evil)
         (told,) = self.told()
         self.assertTrue(told.isprintable(), told)
         self.assertIn('by verification "550 \\x1b[2J\\x0d\\x0a\\x07\\x0c\\xff"', told)
