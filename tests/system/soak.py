@@ -15,28 +15,38 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.system.conversation import Conversation
 from tests.system.pair import Daemon, Pair
 
-MARK = re.compile(rb"X-Mark: (\d+)")
+# A whole message: one that is cut, spoiled or mixed with another is no place of its mark.
+MARK = re.compile(rb"X-Mark: (\d+)\r?\n(?:[^\r\n]+\r?\n)*\r?\n(?:y{70}\r?\n)+end \1\r?\n")
 INSIDE, COLLEAGUE, OUTSIDE = "user1@test.jp", "kacho@test.jp", "user2@test-sample00.jp"
 
 
 class Load:
-    """Clients that write as fast as they are answered. @ivar acknowledged: marks, each with its recipients."""
+    """
+    Clients that write as fast as they are answered.
 
-    def __init__(self) -> None:
+    @ivar acknowledged: marks, each with its recipients.
+    @ivar replies: what was said last to each message, by its first nine characters: C{452 4.3.1}. How often.
+    """
+
+    def __init__(self, pause: float = 0.0) -> None:
+        """@param pause: seconds between two messages of one client."""
         self.acknowledged: dict[bytes, list[str]] = {}
+        self.replies: Counter[str] = Counter()
+        self._pause = pause
         self._marks = 0
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def start(self, daemon: Daemon, sender: str, recipients: list[str]) -> None:
-        """One client more."""
-        thread = threading.Thread(target=self._client, args=(daemon, sender, recipients))
+    def start(self, daemon: Daemon, sender: str, recipients: list[str], octets: int = 500) -> None:
+        """One client more. @param octets: of its messages, about."""
+        thread = threading.Thread(target=self._client, args=(daemon, sender, recipients, octets))
         thread.start()
         self._threads.append(thread)
 
@@ -46,25 +56,42 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def _client(self, daemon: Daemon, sender: str, recipients: list[str]) -> None:
+    def mixed(self, pair: Pair, octets: int = 500) -> None:
+        """Eight clients: for one mailbox, for two, for outside, and through the gateway."""
+        for _ in range(2):
+            self.start(pair.backend, "bucho@test.jp", [INSIDE], octets)
+            self.start(pair.backend, "bucho@test.jp", [INSIDE, COLLEAGUE], octets)
+            self.start(pair.backend, "bucho@test.jp", [COLLEAGUE, OUTSIDE], octets)
+            self.start(pair.gateway, "sato@test-sample00.jp", [COLLEAGUE], octets)
+
+    def lost(self, places: dict[bytes, list[str]]) -> dict[bytes, list[str]]:
+        """The messages that got their 250 and are missing, and for whom. @param places: see L{Pair.census}."""
+        found = {mark: missing(to, places.get(mark, [])) for mark, to in self.acknowledged.items()}
+        return {mark: who for mark, who in found.items() if who}
+
+    def _client(self, daemon: Daemon, sender: str, recipients: list[str], octets: int) -> None:
         while not self._over.is_set():
             try:
                 with Conversation(daemon.port) as conversation:
-                    self._write(conversation, sender, recipients)
+                    self._write(conversation, sender, recipients, octets)
             except OSError:  # it was killed; the next one listens soon
                 self._over.wait(0.05)
 
-    def _write(self, conversation: Conversation, sender: str, recipients: list[str]) -> None:
-        conversation.say("HELO pc.test.jp")
+    def _write(self, conversation: Conversation, sender: str, recipients: list[str], octets: int) -> None:
+        text = (b"y" * 70 + b"\r\n") * (octets // 72 + 1)
+        conversation.say("EHLO pc.test.jp")
         while not self._over.is_set():
             with self._lock:
                 self._marks += 1
                 mark = b"%d" % self._marks
-            reply = conversation.mail(sender, recipients, b"X-Mark: %s\r\n\r\n%s\r\n" % (mark, b"y" * 500))
+            reply = conversation.mail(sender, recipients, b"X-Mark: %s\r\n\r\n%send %s\r\n" % (mark, text, mark))
+            self.replies[reply[:9]] += 1
             if reply.startswith("250"):
                 self.acknowledged[mark] = recipients
             else:
                 conversation.say("RSET")
+            if self._pause:
+                self._over.wait(self._pause)
 
 
 def missing(recipients: list[str], places: list[str]) -> list[str]:
@@ -81,11 +108,7 @@ def soak(folder: Path, rounds: int, seed: int) -> bool:
     chance = random.Random(seed)
     with Pair(folder) as pair:
         load = Load()
-        for _ in range(2):
-            load.start(pair.backend, "bucho@test.jp", [INSIDE])
-            load.start(pair.backend, "bucho@test.jp", [INSIDE, COLLEAGUE])
-            load.start(pair.backend, "bucho@test.jp", [COLLEAGUE, OUTSIDE])
-            load.start(pair.gateway, "sato@test-sample00.jp", [COLLEAGUE])
+        load.mixed(pair)
         try:
             for number in range(1, rounds + 1):
                 time.sleep(chance.uniform(0.2, 1.2))
@@ -98,8 +121,7 @@ def soak(folder: Path, rounds: int, seed: int) -> bool:
         for daemon in pair.daemons:
             daemon.stop()
         places = pair.census(MARK)
-    lost = {mark: missing(to, places.get(mark, [])) for mark, to in load.acknowledged.items()}
-    lost = {mark: who for mark, who in lost.items() if who}
+    lost = load.lost(places)
     twice = sum(len(each) > len(set(each)) or _copies(each) for each in places.values())
     for mark, who in list(lost.items())[:10]:
         print(f"LOST: message {mark.decode()} for {', '.join(who)}; found at {places.get(mark, [])}")
@@ -115,7 +137,7 @@ def _copies(places: list[str]) -> bool:
 
 def main(arguments: list[str]) -> int:
     """The command. @return: the exit status."""
-    rounds = int(arguments[0]) if arguments else 20
+    rounds = int(arguments[0]) if arguments else 50
     seed = int(arguments[1]) if len(arguments) > 1 else random.randrange(10_000)
     print(f"{rounds} kills, seed {seed}")
     with tempfile.TemporaryDirectory(prefix="epost-soak-") as folder:
