@@ -26,6 +26,8 @@ from epost.mail.reply import Refused
 from epost.mail.route import Held, Local, Route
 from epost.smtp import wording
 
+HANDED = 10  # Received fields that servers of ours may have added to what they took
+
 
 @dataclass(frozen=True, slots=True)
 class Marks:
@@ -92,7 +94,8 @@ class Intake:
             envelope = replace(envelope, recipients=recipients)
         ours = self.ours(client, envelope.sender)
         heading = Heading(
-            self.marks.received, trace.missing(name, self.marks.host, envelope.sender, now) if ours else None
+            self.marks.received + (HANDED if client.known else 0),
+            trace.missing(name, self.marks.host, envelope.sender, now) if ours else None,
         )
         routes = {self.router.route(address) for address in envelope.recipients}
         only = next(iter(routes))

@@ -1,5 +1,7 @@
 """What becomes of a message between 354 and 250."""
 
+from dataclasses import replace
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -156,6 +158,18 @@ class IntakeTests(SynchronousTestCase):
         refused = self.failureResultOf(draft.commit(), Refused).value
         self.assertEqual((refused.reply.code, refused.reply.enhanced), (554, "5.4.6"))
         self.assertEqual((self.spool.entries, self.accepted), ({}, []))
+
+    def test_circlesOfOurs(self) -> None:
+        """What a server of the tables took and put its own field on is taken, or it would have to be returned."""
+        intake = self.intake()
+        paths = (parseAddress("sato@test-sample00.jp"), (parseAddress("user2@test-sample00.jp"),))
+        for fields, code in ((12, None), (13, 554)):
+            draft = intake.open(intake.name(0), replace(OFFICE, known=True), Envelope(*paths))
+            draft.write(b"Received: x\r\n" * fields + b"\r\n")
+            if code is None:
+                self.successResultOf(draft.commit())
+            else:
+                self.assertEqual(self.failureResultOf(draft.commit(), Refused).value.reply.code, code)
 
     def test_theDiskFails(self) -> None:
         """What the disk could not keep is neither logged nor queued."""

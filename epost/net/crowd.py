@@ -9,6 +9,7 @@ RFC 5321 3.8 and 4.3.2 (421 may be said at any time).
 """
 
 from collections import Counter, OrderedDict
+from ipaddress import ip_network
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -65,7 +66,7 @@ class Crowd:
         @return: why it must leave, or L{None}.
         """
         reply = self._refusal(address, exempt)
-        self._addresses[address] += 1
+        self._addresses[_owner(address)] += 1
         if reply is None:
             self._idle[member] = None
         else:
@@ -75,7 +76,7 @@ class Crowd:
     def _refusal(self, address: str, exempt: bool) -> Reply | None:
         if self._closed is not None:
             return wording.shuttingDown(self.host)
-        if not exempt and self._addresses[address] >= self.perAddress:
+        if not exempt and self._addresses[_owner(address)] >= self.perAddress:
             return wording.tooManyConnections(self.host)
         if len(self) >= self.connections:
             if not self._idle:
@@ -89,9 +90,10 @@ class Crowd:
         """A connection is gone."""
         self._idle.pop(member, None)
         self._busy.discard(member)
-        self._addresses[address] -= 1
-        if not self._addresses[address]:
-            del self._addresses[address]
+        owner = _owner(address)
+        self._addresses[owner] -= 1
+        if not self._addresses[owner]:
+            del self._addresses[owner]
         if self._closed is not None and not len(self) and not self._closed.called:
             self._closed.callback(None)
 
@@ -130,6 +132,13 @@ class Crowd:
     def _cut(self) -> None:
         for member in [*self._idle, *self._busy]:
             member.transport.abortConnection()
+
+
+def _owner(address: str) -> str:
+    """Whose address it is, as far as one can tell: of IPv6 everybody has a whole /64 (RFC 6177)."""
+    if ":" not in address:
+        return address
+    return str(ip_network((address, 64), strict=False))
 
 
 def _cancel(result: None, call: IDelayedCall) -> None:

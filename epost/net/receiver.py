@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from epost.interfaces import IAdmission, IDraft, IIntake, IReceiveLog
 from epost.mail.address import Address
-from epost.mail.decision import Decision
+from epost.mail.decision import Client, Decision
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
@@ -49,6 +49,7 @@ _log = Logger()
 
 COMMANDS = 4096  # octets of commands read at a time: a reply may be twenty times as long as its command
 CONTENT = 65536  # octets of content read at a time
+SLOW = 1000  # octets a second: who sends more slowly for long holds a place that others want
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,13 @@ class Patience:
 
     @ivar command: between commands (RFC 5321 4.5.3.2.7).
     @ivar content: between two pieces of content.
+    @ivar message: for a whole content, and a second more for each L{SLOW} octets of it.
     @ivar farewell: until a client has read our last words and closed.
     """
 
     command: float = 300.0
     content: float = 180.0
+    message: float = 600.0
     farewell: float = 5.0
 
 
@@ -81,6 +84,7 @@ class Receiver(Protocol):
     _verdict: Decision
     _name: Name
     _timeout: IDelayedCall
+    _until: float  # when patience with the content ends
 
     def __init__(self, house: "ReceiverFactory", session: ServerSession, number: int, peer: str) -> None:
         self.house = house
@@ -102,7 +106,7 @@ class Receiver(Protocol):
         self.transport.bufferSize = COMMANDS
         self.transport.registerProducer(self, True)
         self._timeout = self.house.clock.callLater(self.house.patience.command, self._timedOut)
-        refusal = self.house.crowd.arrived(self, self.peer, self.house.admission.exempt(self.session.client))
+        refusal = self.house.crowd.arrived(self, self.peer, self.session.client.known)
         if refusal is None:
             self.session.greet(self.house.date(self.house.clock.seconds()))
         else:
@@ -185,7 +189,11 @@ class Receiver(Protocol):
             self._farewell()
         else:
             patience = self.house.patience
-            self._timeout.reset(patience.content if self._draft is not None else patience.command)
+            if self._draft is None:
+                self._timeout.reset(patience.command)
+            else:
+                left = max(self._until - self.house.clock.seconds(), 0.0)
+                self._timeout.reset(min(patience.content, left))
 
     def _flush(self) -> None:
         """Write what is to be written, at one go, and what receivelog is told."""
@@ -222,7 +230,7 @@ class Receiver(Protocol):
             return
         self._timeout = self.house.clock.callLater(self.house.patience.command, self._timedOut)
         if not self._waiting:  # else it is us who are slow
-            _log.info("{peer} was silent for too long", peer=self.peer)
+            _log.info("{peer} was silent, or slow with its content, for too long", peer=self.peer)
             self.session.close(wording.timedOut(self.house.settings.host))
             self._run()
 
@@ -285,12 +293,14 @@ class Receiver(Protocol):
             self._answer(refused.reply)
         else:
             self.house.crowd.working(self)
+            self._until = self.house.clock.seconds() + self.house.patience.message
             self.transport.bufferSize = CONTENT
             self._answer(wording.startInput(self._name))
 
     def _content(self, event: Content) -> None:
         draft = self._draft
         assert draft is not None
+        self._until += len(event.part) / SLOW
         draft.write(event.part)
 
     def _commit(self, event: End) -> None:
@@ -380,5 +390,5 @@ class ReceiverFactory(Factory):
         peer = getattr(addr, "host", "")
         if peer.startswith("::ffff:"):
             peer = peer[7:]  # IPv4-mapped: spec 3 compares it as IPv4
-        session = ServerSession(self.settings, peer)
+        session = ServerSession(self.settings, peer, self.admission.exempt(Client(peer)))
         return Receiver(self, session, next(self._numbers), peer)

@@ -46,9 +46,12 @@ _FIRST = {State.NAMELESS: "send HELO or EHLO", State.READY: "send MAIL"}  # wher
 class ServerSession:
     """One connection of one client."""
 
-    def __init__(self, settings: ServerSettings, address: str) -> None:
-        """@param address: the client's IP address, IPv4-mapped ones as IPv4."""
-        self.client = Client(address)
+    def __init__(self, settings: ServerSettings, address: str, known: bool = False) -> None:
+        """
+        @param address: the client's IP address, IPv4-mapped ones as IPv4.
+        @param known: whether a table names the machine.
+        """
+        self.client = Client(address, known=known)
         self._settings = settings
         self._state = State.NAMELESS
         self._unread = Unread(_LONGEST)
@@ -57,7 +60,7 @@ class ServerSession:
         self._undecided: Mail | Rcpt | Data | End | None = None
         self._mail = Mail(None)
         self._data: MailData | None = None
-        self._accepted = self._refused = self._errors = 0
+        self._accepted = self._refused = self._errors = self._commands = 0
         self._out: list[bytes] = []
         self._transcript: list[str] = []
 
@@ -122,11 +125,13 @@ class ServerSession:
             if reply.code == 354:
                 self._state = State.CONTENT
                 kept = self._settings
-                self._data = MailData(kept.messageOctets, kept.bareLineEnds == "repair", kept.longLines == "refuse")
+                self._data = MailData(
+                    kept.octets(self.client.known), kept.bareLineEnds == "repair", kept.longLines == "refuse"
+                )
         else:
             self._state = State.READY
             if reply.accepts:
-                self._errors = 0
+                self._errors = self._commands = 0
         self._judge(reply)
 
     def close(self, reply: Reply) -> None:
@@ -181,6 +186,10 @@ class ServerSession:
         line = self._unread.line()
         if line is None:
             return False
+        self._commands += 1
+        if self._commands > self._settings.commands:
+            self.close(wording.tooManyErrors(self._settings.host))
+            return True
         text = line.decode("utf-8", "surrogateescape")
         self._transcript.append(text)  # as the client wrote it; here credentials will be masked
         try:
@@ -266,7 +275,7 @@ class ServerSession:
         """HELO and EHLO, which also reset (RFC 5321 4.1.4)."""
         helo = command.hello(name)
         self._void()
-        extensions = self._settings.extensions if extended else ()
+        extensions = self._settings.extensions(self.client.known) if extended else ()
         self.client = replace(self.client, helo=helo, extended=extended)
         self._state = State.READY
         self._say(wording.hello(self._settings.host, self.client.address, extensions))
@@ -280,7 +289,7 @@ class ServerSession:
 
     def _mailFrom(self, argument: str) -> None:
         event = command.mail(argument, self.client.extended)
-        limit = self._settings.messageOctets
+        limit = self._settings.octets(self.client.known)
         if limit and event.size is not None and event.size > limit:
             raise Refused(wording.tooBig())  # RFC 1870 6.1
         self._ask(event)

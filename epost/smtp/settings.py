@@ -4,6 +4,8 @@ What a server session keeps to, and what it announces because of that (spec 8; R
 
 from dataclasses import dataclass
 
+WRITTEN = 65536  # octets that a server may have written in front of what it took
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
@@ -29,7 +31,20 @@ class ServerSettings:
     bareLineEnds: str = "refuse"
     longLines: str = "accept"
 
-    @property
-    def extensions(self) -> tuple[str, ...]:
+    def octets(self, known: bool) -> int:
+        """
+        Octets of content at most; 0: any number.
+
+        @param known: whether another server hands it over, which took it and wrote its lines in front: what it may
+            take we must take too, or a message of just the limit comes back to a sender who may be forged.
+        """
+        return self.messageOctets + WRITTEN if known and self.messageOctets else self.messageOctets
+
+    def extensions(self, known: bool) -> tuple[str, ...]:
         """What EHLO announces."""
-        return (f"SIZE {self.messageOctets}", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES", "SMTPUTF8")
+        return (f"SIZE {self.octets(known)}", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES", "SMTPUTF8")
+
+    @property
+    def commands(self) -> int:
+        """Commands that may come before a message is taken: an end for a client that only talks."""
+        return 100 + 10 * self.recipients

@@ -76,6 +76,17 @@ class CrowdTests(SynchronousTestCase):
         crowd.left(first, "192.0.2.1")
         self.assertIsNone(self.arrive(crowd)[1])
 
+    def test_limitOfIPv6(self) -> None:
+        """Who has one IPv6 address has a /64 full of them (RFC 6177), which share one limit."""
+        crowd = Crowd("mx.test", connections=9, perAddress=1)
+        first, _ = self.arrive(crowd, "2001:db8::1")
+        second, refusal = self.arrive(crowd, "2001:db8::2")
+        self.assertIsNotNone(refusal)
+        self.assertIsNone(self.arrive(crowd, "2001:db8:0:1::1")[1])
+        crowd.left(second, "2001:db8::2")
+        crowd.left(first, "2001:db8::1")
+        self.assertIsNone(self.arrive(crowd, "2001:db8::2")[1])
+
     def test_exemptMachine(self) -> None:
         """A machine of the tables has no limit of its own."""
         crowd = Crowd("mx.test", connections=9, perAddress=1)

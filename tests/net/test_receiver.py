@@ -286,7 +286,8 @@ class ReceiverTests(ReceiverCase):
 
     def setUp(self) -> None:
         """A server that takes everything."""
-        self.serve(House(), ServerSettings("mx.test", "1", "E"), QUEUED)
+        # So many recipients that the limit of commands is far away.
+        self.serve(House(), ServerSettings("mx.test", "1", "E", recipients=100_000), QUEUED)
         self.office = self.net.host(CLIENT)
 
     def client(self, *lines: str, kind: type[Client] = Client) -> Client:
@@ -393,6 +394,16 @@ class ReceiverTests(ReceiverCase):
         self.assertEqual(told[-2], "500 5.5.2 Syntax error, command unrecognized.")
         self.assertEqual(told[-1], "421 4.7.0 mx.test Too many errors, closing connection.")
         self.assertEqual((len(self.crowd), self.server.calls), (0, []))
+
+    def test_slowContent(self) -> None:
+        """Content may take ten minutes and a second for each 1,000 octets; who gives less is told 421 in the end."""
+        slow, steady = self.client(*OPEN, "DATA"), self.client(*OPEN, "DATA")
+        for _ in range(12):
+            slow.write(b"x")
+            steady.write(b"x" * 78 + b"\r\n" + b"y" * 99_920)
+            self.net.run(100)
+        self.assertEqual(slow.hear(), [SLOW])
+        self.assertEqual(steady.hear("", "."), ["250 2.0.0 Message received ok. <B0000000187>"])
 
     # Back-pressure.
 

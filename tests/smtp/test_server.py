@@ -177,6 +177,35 @@ class ServerSessionTests(SynchronousTestCase):
         self.assertEqual(made.nextEvent(), Closed())
         self.assertTrue(made.outgoing().endswith(b"421 dc.epost.test Too many errors, closing connection.\r\n"))
 
+    def test_onlyTalk(self) -> None:
+        """Who says a thousand commands and hands over no message is told to leave; a message forgives all before it."""
+        talk = b"EHLO x\r\n" * 600
+        made = session()
+        run(made, talk + b"RSET\r\n" * 500)
+        self.assertFalse(made.transcript()[-1].startswith("421"))
+        run(made, b"NOOP\r\n")
+        self.assertEqual(made.transcript()[-1], "421 4.7.0 dc.epost.test Too many errors, closing connection.")
+        made = session()
+        for _ in range(3):
+            made.transcript()
+            run(made, talk)
+            run(made, WHOLE)
+            self.assertTrue(made.transcript()[-1].startswith("250"))
+
+    def test_anotherServer(self) -> None:
+        """A machine of the tables may hand over what it took and what it wrote in front of that, and is told so."""
+        given = replace(SETTINGS, messageOctets=1000)
+        for known, limit in ((False, 1000), (True, 1000 + 65536)):
+            made = ServerSession(given, "192.0.2.1", known)
+            run(made, b"EHLO x\r\n")
+            self.assertIn(f"SIZE {limit}\r\n".encode(), made.outgoing())
+            for size, expected in ((limit, b"354"), (limit + 1, b"552")):
+                run(made, b"RSET\r\nMAIL FROM:<a@b.c> SIZE=%d\r\nRCPT TO:<d@e.f>\r\nDATA\r\n" % size)
+                self.assertIn(b"\r\n" + expected, made.outgoing())
+                if expected == b"354":
+                    run(made, b"x" * (limit - 2) + b"\r\n.\r\n")
+                    self.assertTrue(made.outgoing().startswith(b"250"))
+
     def test_faultIsToldAtOnce(self) -> None:
         """The shell can drop a faulty content before its end; the client hears of it behind the end."""
         made = session()
