@@ -2,7 +2,8 @@
 The DNS as a mailer sees it: a domain's mail hosts, a host's addresses.
 
 No such domain, a null MX, and a name with neither MX nor address are final; every fault of the DNS itself is a 4xx, for
-it says nothing about the domain (spec 4). Answers are kept as long as they allow, "there is none" as well.
+it says nothing about the domain (spec 4). So is an answer that was cut, or that holds neither records nor the SOA that
+proves that there are none. Answers are kept as long as they allow, "there is none" as well.
 
 RFC 5321 5.1 (MX, the loop rule), RFC 7505 (null MX), RFC 2308 (negative answers), RFC 5321 4.1.3 (address literals).
 """
@@ -35,12 +36,16 @@ from epost.mail.address import AddressError, domainKey
 from epost.mail.reply import Refused, Reply
 from epost.mail.route import Hop
 
+EXCHANGES = 20  # of a domain are looked at, the best
 ALIASES = 8  # CNAMEs followed before it is called a loop
 KEPT = 10000  # answers
 KEPT_SECONDS = 86400
 NONE_SECONDS = 3600  # "there is none" is believed no longer, whatever the zone says
 SILENT_SECONDS = 5  # how long a fault of the DNS is believed: enough for a burst to one domain
 TIMEOUTS = (2, 4, 8)  # seconds for each round through the name servers
+
+
+dns.DNSDatagramProtocol.noisy = False  # else two lines of the daemon's log for each question
 
 
 class Asks(Protocol):
@@ -154,6 +159,7 @@ class Exchanges:
         """In order; without ourselves and all that are no better, or the message might come back (RFC 5321 5.1)."""
         self._shuffler.shuffle(exchanges)
         exchanges.sort(key=lambda exchange: exchange[0])
+        del exchanges[EXCHANGES:]  # one answer must not make hundreds of questions
         asked = [Deferred.fromCoroutine(self._isUs(host)) for _, host in exchanges]
         us = [await one for one in asked]
         limit = min((preference for (preference, _), here in zip(exchanges, us, strict=True) if here), default=None)
@@ -213,7 +219,9 @@ class Exchanges:
             answer, seconds = Answer(refusal=_fault(name, why)), SILENT_SECONDS
         else:
             answer = _read(name, kind, records)
-            seconds = min((r.ttl for r in records), default=0) if records else _negative(authority)
+            if not answer.found and answer.alias is None and not _proven(authority):
+                answer = Answer(refusal=_fault(name, "an answer without records, and without the SOA that proves it"))
+            seconds = min(r.ttl for r in records) if records and not answer.refusal else _negative(authority)
         self._kept.put((name.lower(), kind), answer, seconds)
         return answer
 
@@ -239,6 +247,16 @@ def _negative(authority: Sequence[Any]) -> int:
     """How long "there is none" holds: RFC 2308 5, from the zone's SOA."""
     told = [min(r.ttl, r.payload.minimum) for r in authority if r.type == dns.SOA]
     return min([*told, NONE_SECONDS]) if told else SILENT_SECONDS
+
+
+def _proven(authority: Sequence[Any]) -> bool:
+    """
+    Whether an answer without records says that there are none.
+
+    L{twisted.names} gives the records that it could read, so an answer that was cut, or whose records are malformed,
+    looks like one that is empty. RFC 2308 3 and 6 demand the SOA of name servers and of caches.
+    """
+    return any(r.type == dns.SOA for r in authority)
 
 
 def _fault(name: bytes, why: str) -> Reply:

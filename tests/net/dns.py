@@ -22,6 +22,9 @@ class Odd(enum.Enum):
     REFUSED = dns.EREFUSED
     SILENCE = "silence"
     GARBAGE = "garbage"
+    EMPTY = "no records, no SOA"
+    CUT = "cut within its first record"
+    MALFORMED = "a record that is shorter than its kind"
 
 
 class Zone(DNSServerFactory):
@@ -94,11 +97,18 @@ class Zone(DNSServerFactory):
             protocol.transport.write(message.toStr()[:7], address)
             return
         message.answer, message.recAv = 1, 1
+        if known in (Odd.CUT, Odd.MALFORMED):
+            short = dns.UnknownRecord(b"\x00", self._ttl)
+            message.answers = [dns.RRHeader(name, query.type, dns.IN, self._ttl, short)]
+            protocol.transport.write(message.toStr()[: -4 if known is Odd.CUT else None], address)
+            return
         if address is not None and self.truncate:
             message.trunc = 1
         elif known is None:
             message.rCode = dns.ENAME
             message.authority = [self._soa()]
+        elif known is Odd.EMPTY:
+            pass
         elif isinstance(known, Odd):
             message.rCode = known.value
         else:

@@ -4,6 +4,7 @@ import random
 
 from twisted.internet import reactor
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.names.client import Resolver
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
@@ -11,7 +12,7 @@ from zope.interface.verify import verifyObject
 from epost.interfaces import IExchanges
 from epost.mail.reply import Refused
 from epost.mail.route import Hop
-from epost.net.exchanges import NONE_SECONDS, SILENT_SECONDS, Exchanges
+from epost.net.exchanges import EXCHANGES, NONE_SECONDS, SILENT_SECONDS, Exchanges
 from tests.net.dns import Odd, Zone
 
 
@@ -71,8 +72,8 @@ class ExchangesTests(TestCase):
         self.assertEqual(await self.refused(self.exchanges.addresses("gone.jp")), (550, "5.1.2"))
 
     async def test_faults(self) -> None:
-        """What a name server cannot tell is 4xx, for MX and for addresses."""
-        for what in (Odd.SERVFAIL, Odd.REFUSED, Odd.SILENCE, Odd.GARBAGE):
+        """What a name server cannot tell is 4xx, for MX and for addresses; so is what was cut, or has no proof."""
+        for what in Odd:
             self.zone.odd("odd.jp", what)
             self.assertEqual(await self.refused(self.exchanges.hops("odd.jp")), (451, "4.4.3"), what)
             self.assertEqual(await self.refused(self.exchanges.addresses("odd.jp")), (451, "4.4.3"), what)
@@ -127,7 +128,23 @@ class ExchangesTests(TestCase):
         """An answer that was cut is asked for again over TCP."""
         self.zone.truncate = True
         self.zone.mx("long.jp", *[(10, f"host{number}.long.jp") for number in range(60)])
-        self.assertEqual(len(await self.exchanges.hops("long.jp")), 60)
+        self.assertEqual(len(await self.exchanges.hops("long.jp")), EXCHANGES)
+
+    async def test_many(self) -> None:
+        """However many mail hosts a domain publishes, the best are looked at; they make no more questions than that."""
+        self.zone.mx("many.jp", *[(number, f"h{number}.many.jp") for number in range(40, 0, -1)])
+        hops = await self.make(ours={"192.0.2.3"}).hops("many.jp")
+        self.assertEqual([hop.host for hop in hops], [f"h{number}.many.jp" for number in range(1, EXCHANGES + 1)])
+        self.assertEqual(len(self.zone.asked), 1 + 2 * EXCHANGES)
+
+    async def test_quiet(self) -> None:
+        """A question does not fill the daemon's log: a line when its port opens, and one when it closes."""
+        self.zone.mx("example.jp", (10, "a.jp"))
+        with capturedLogs() as events:
+            await self.exchanges.hops("example.jp")
+        told = [formatEvent(event) for event in events]
+        self.assertEqual([line for line in told if "protocol <" in line], [])
+        self.assertLessEqual(len(told), 2, told)
 
     async def test_loop(self) -> None:
         """Where we are among the mail hosts, only better ones are left; where none is, mail would come back to us."""
