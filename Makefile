@@ -9,6 +9,11 @@ TRIAL  := $(BIN)/python -m twisted.trial
 NODE   := $(VENV)/interop
 ROUNDS := 50
 
+# The harness that measures mail servers beside each other; which of its scenarios; seconds of a run.
+BENCH     ?= ../shared/bench/bench.py
+SCENARIOS ?= S1 S2 S3 S4 S5 S6
+LENGTH    ?= 3
+
 .PHONY: help demo run test check cover interop soak attack bench profile clean
 
 help: ## this list
@@ -46,8 +51,12 @@ soak: $(VENV)/run.stamp ## both daemons killed fifty times under load (ROUNDS=):
 attack: $(VENV)/run.stamp ## eighteen attacks on the SMTP port: memory, and whether the next client is served
 	@$(BIN)/python -m tests.system.attack
 
-bench: ## messages a second, against peers: still to come
-	@echo "make bench: still to come."
+bench: $(VENV)/run.stamp ## CPU and messages a second beside Postfix, in one sitting (root; a quiet machine; 15 minutes)
+	@test -f $(BENCH) || { echo "make bench: no harness at $(BENCH). make bench BENCH=/path/to/bench.py"; exit 1; }
+	@rm -f bench/results.jsonl
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PYTHON) $(BENCH) run --peers bench -p postfix epost -s $(SCENARIOS) \
+	    --seconds $(LENGTH) --fresh-fs 4G -o bench/results.jsonl
+	@$(PYTHON) $(BENCH) ratios bench/results.jsonl --of epost --to postfix
 
 profile: $(VENV)/run.stamp ## what a message costs inside, how that grows, and where the time goes
 	@$(BIN)/python -m bench.inside
