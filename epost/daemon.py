@@ -192,11 +192,12 @@ class Daemon(MultiService):
         makeFolder(Disk(), root)  # for the lock and the logs, whatever C{disk} is
         self.lock = FolderLock(root)
         self._pool.start()
-        self.commits = Commits(disk, settings.spool.sync, self._pool.callInThread, self.reactor.callFromThread)
+        inThread, fromThread = self._pool.callInThread, self.reactor.callFromThread
+        self.commits = Commits(disk, settings.spool.sync, inThread, fromThread, clock.seconds)
         spool = self.spool = Spool(disk, root, self.commits)
         places = Places(root, str(settings.place)) if settings.place else None
         highest = max(spool.highest, places.sweep(disk) if places else 0)
-        serial = self.serial = Serial(disk, root, highest)
+        serial = self.serial = Serial(disk, root, highest, self.commits.trouble)
         inbox = Inbox(disk, places, self.commits, serial.first, clock.seconds) if places else None
         self.senderLog = SenderLog(f"{root}/senderlog", clock)
         self.receiveLog = ReceiveLog(f"{root}/receivelog", clock)

@@ -13,6 +13,7 @@ call per file system. C{auto} takes syncfs where it can be believed and where mo
 """
 
 import errno
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from zope.interface import Interface, implementer
 
 from epost.mail.reply import Refused, Reply
 from epost.storage.disk import IDisk
+from epost.storage.trouble import Trouble
 
 FULL = Reply(452, ("Insufficient system storage.",), "4.3.1")
 FAILED = Reply(451, ("Local error in processing.",), "4.3.0")
@@ -42,18 +44,21 @@ def syncFolder(disk: IDisk, path: str) -> None:
 
 
 def makeFolder(disk: IDisk, path: str) -> None:
-    """Make a folder and what is missing above it, each synced in its parent (house 5.8). @raise OSError: no."""
+    """
+    Make a folder and what is missing above it, each synced in its parent (house 5.8), up to the root: what stands there
+    may be the work of a process that was killed before it synced it.
+
+    @raise OSError: it cannot be made, or is not on stable storage.
+    """
     parent = path.rstrip("/").rpartition("/")[0] or "/"
-    try:
-        made = disk.mkdir(path)
-    except FileNotFoundError:
+    if parent != path:
         makeFolder(disk, parent)
         made = disk.mkdir(path)
-    try:
-        syncFolder(disk, parent)
-    except PermissionError:  # not ours to read; what stood there before us is not ours to prove
-        if made:
-            raise
+        try:
+            syncFolder(disk, parent)
+        except PermissionError:  # not ours to read; what stood there before us is not ours to prove
+            if made:
+                raise
 
 
 def refusal(error: OSError) -> Refused:
@@ -141,6 +146,8 @@ class Commits:
     @param mode: C{"auto"}, C{"fsync"} or C{"syncfs"}.
     @param callInThread: runs a function in a thread; at most one runs at a time, so any pool will do.
     @param callFromThread: runs a function in the reactor's thread.
+    @param seconds: tells the time.
+    @ivar trouble: tells the log of what the disk refuses; to be called in the reactor's thread.
     """
 
     _log = Logger()
@@ -151,7 +158,9 @@ class Commits:
         mode: str,
         callInThread: Callable[..., object],
         callFromThread: Callable[..., object],
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.trouble = Trouble(seconds)
         self._disk = disk
         self._mode = mode
         self._callInThread = callInThread
@@ -288,8 +297,8 @@ class Commits:
         ended = [waiting for waiting in group if waiting.ended or waiting.refused]
         self._queue[:0] = [waiting for waiting in group if not waiting.ended and not waiting.refused]
         self._start()  # from here on the thread may change what is not in C{ended}
-        if faults:
-            self._log.error("storage: {first!r}, {count} faults in a group", first=faults[0], count=len(faults))
+        for fault in faults:
+            self.trouble.tell(self._log, "storage", "a message is refused or put off", fault)
         for waiting in ended:
             waiting.work.settled(waiting.refused is None)
             if waiting.refused:

@@ -10,6 +10,7 @@ came back from an old backup does no harm. A file that is there and holds no num
 on disk do not tell which numbers went to other hosts.
 """
 
+import time
 from contextlib import suppress
 
 from twisted.logger import Logger
@@ -18,6 +19,7 @@ from zope.interface import implementer
 from epost.interfaces import ISerial
 from epost.storage.disk import IDisk
 from epost.storage.durable import refusal, syncFolder
+from epost.storage.trouble import Trouble
 
 BLOCK = 1000
 
@@ -34,13 +36,15 @@ class Serial:
     @ivar first: the first number that this process gives out; all below it are an earlier process's.
     @param root: the work folder.
     @param highest: the highest number found in the queue and in the mailboxes; 0 for none.
+    @param trouble: tells the log of what the disk refuses; L{None}: one of its own.
     @raise SerialDamaged: from the constructor: the file holds no number.
     @raise OSError: from the constructor: it cannot be read.
     """
 
     _log = Logger()
 
-    def __init__(self, disk: IDisk, root: str, highest: int) -> None:
+    def __init__(self, disk: IDisk, root: str, highest: int, trouble: Trouble | None = None) -> None:
+        self._trouble = trouble or Trouble(time.monotonic)
         self._disk = disk
         self._root = root
         self._path = f"{root}/serial"
@@ -53,7 +57,7 @@ class Serial:
             try:
                 self._store(self._end + BLOCK)
             except OSError as error:
-                self._log.error("{path}: no new numbers: {error!s}", path=self._path, error=error)
+                self._trouble.tell(self._log, self._path, "no new numbers", error)
                 raise refusal(error) from error
             self._end += BLOCK
         self._next += 1

@@ -33,7 +33,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from epost.interfaces import ISpool, Waiting
+from epost.interfaces import IContent, ISpool, Waiting
 from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name, parseName
@@ -41,8 +41,9 @@ from epost.mail.reply import Refused, Reply
 from epost.storage import format
 from epost.storage.disk import IDisk
 from epost.storage.durable import FAILED, Commits, makeFolder, syncFolder
-from epost.storage.letter import Damaged, LetterContent, LetterDraft, isWorthless, readBegin, readLetter
+from epost.storage.letter import Damaged, LetterContent, LetterDraft, ShortContent, isWorthless, readBegin, readLetter
 
+FRESH = 100  # contents of at most a draft's memory each
 INCOMING, HOLDING, DEAD = "incoming", "holding", "dead"
 GONE = Reply(554, ("The message is gone.",), "5.3.0")
 
@@ -64,6 +65,7 @@ class Spool:
         self._root = root
         self._commits = commits
         self._moved: dict[str, str] = {}  # stem -> path, of those that do not stand where their name says
+        self._fresh: dict[str, bytes] = {}  # by stem: content of short messages, which came last and nobody asked for
         self._moving = Lock()  # a path is looked up and opened in the committing thread too
         makeFolder(disk, root)
         for name in (INCOMING, HOLDING, DEAD):
@@ -131,10 +133,15 @@ class Spool:
 
         def stored() -> None:
             self._waiting += 1
+            if draft.short is not None and not history:
+                self._fresh[name.stem] = draft.short
+                if len(self._fresh) > FRESH:
+                    del self._fresh[next(iter(self._fresh))]
             if history:
                 self._moved[name.stem] = f"{folder}/{name}"
 
-        return LetterDraft(self._disk, self._commits, folder, str(name), self._volume, head, tail, stored)
+        draft = LetterDraft(self._disk, self._commits, folder, str(name), self._volume, head, tail, stored)
+        return draft
 
     def load(self, name: Name) -> Entry:
         """Read envelope and history, and the whole content for its checksum, part by part."""
@@ -146,20 +153,23 @@ class Spool:
         except Damaged as damaged:
             raise self._damaged(name, descriptor, str(damaged)) from damaged
         except OSError as error:
-            self._log.error("{path}: {error!s}", path=self._path(name), error=error)
+            self._trouble(self._path(name), "cannot be read", error)
             raise Refused(FAILED) from error
         finally:
             self._disk.close(descriptor)
 
-    def content(self, name: Name) -> LetterContent:
-        """Read the first block: all of a message that is not long."""
+    def content(self, name: Name) -> IContent:
+        """Read the first block, which is all of a message that is not long; what has just come is still at hand."""
+        fresh = self._fresh.pop(name.stem, None)
+        if fresh is not None:
+            return ShortContent(fresh)
         descriptor = self._open(name)
         try:
             seal, begin = readBegin(self._disk, descriptor)
         except Damaged as damaged:
             raise self._damaged(name, descriptor, str(damaged)) from damaged
         except OSError as error:
-            self._log.error("{path}: {error!s}", path=self._path(name), error=error)
+            self._trouble(self._path(name), "cannot be read", error)
             raise Refused(FAILED) from error
         finally:
             self._disk.close(descriptor)
@@ -178,7 +188,7 @@ class Spool:
         try:
             self._disk.append(old, b"".join(map(format.line, attempts)))
         except OSError as error:
-            self._log.error("{path}: an attempt is not written down: {error!s}", path=old, error=error)
+            self._trouble(old, "an attempt is not written down", error)
         if due is not None:
             new = f"{self._folder(HOLDING)}/{after.name}"
             try:
@@ -188,7 +198,7 @@ class Spool:
                 self._disk.date(new, due)
             except OSError as error:
                 self._moved.setdefault(after.name.stem, old)  # where no rename was done it stands where it stood
-                self._log.error("{path}: not renamed or dated: {error!s}", path=old, error=error)
+                self._trouble(old, "not renamed or dated", error)
         self._commits.alongside(self._path(after.name), self._folder(HOLDING), self._volume)
         stands = self._standing(after.name)
         return after if stands == after.name else replace(after, name=stands)
@@ -199,7 +209,7 @@ class Spool:
         try:
             self._disk.unlink(path)
         except OSError as error:
-            self._log.error("{path}: a message that has ended is not removed: {error!s}", path=path, error=error)
+            self._trouble(path, "a message that has ended is not removed", error)
         self._forget(entry.name)
 
     def bury(self, entry: Entry, why: str) -> None:
@@ -236,6 +246,7 @@ class Spool:
     def _forget(self, name: Name) -> None:
         """It has left the queue."""
         self._moved.pop(name.stem, None)
+        self._fresh.pop(name.stem, None)
         self._waiting -= 1
 
     def _open(self, name: Name) -> int:
@@ -244,8 +255,12 @@ class Spool:
             with self._moving:
                 return self._disk.open(self._path(name))
         except OSError as error:
-            self._log.error("{path}: {error!s}", path=self._path(name), error=error)
+            self._trouble(self._path(name), "cannot be read", error)
             raise Refused(GONE if isinstance(error, FileNotFoundError) else FAILED) from error
+
+    def _trouble(self, path: str, what: str, error: OSError) -> None:
+        """Tell the log of a fault of the disk."""
+        self._commits.trouble.tell(self._log, path, what, error)
 
     # What is not whole.
 
@@ -276,7 +291,7 @@ class Spool:
                 target += "+"
             self._disk.rename(path, target)
         except OSError as error:
-            self._log.error("{path}: not moved to dead: {error!s}", path=path, error=error)
+            self._trouble(path, "not moved to dead", error)
 
     def _stood(self, path: str) -> bool:
         """Whether something has this name."""
