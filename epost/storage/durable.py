@@ -31,6 +31,7 @@ FAILED = Reply(451, ("Local error in processing.",), "4.3.0")
 FEW = 2  # one message alone: a file and its folder. syncfs would also wait for what others wrote on the file system
 GROUP = 500  # works in one tick; each holds a descriptor open
 
+_NOT_OURS = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL))  # unreadable, or a read-only system
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
@@ -56,8 +57,8 @@ def makeFolder(disk: IDisk, path: str) -> None:
         made = disk.mkdir(path)
         try:
             syncFolder(disk, parent)
-        except PermissionError:  # not ours to read; what stood there before us is not ours to prove
-            if made:
+        except OSError as error:  # what stood there before us, and nobody like us can change, is not ours to prove
+            if made or error.errno not in _NOT_OURS:
                 raise
 
 

@@ -1,6 +1,8 @@
 """Group commit: how many syncs there are, which ones, and who is told what."""
 
+import errno
 from collections.abc import Callable
+from random import Random
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,7 +13,7 @@ from epost.mail.reply import Refused
 from epost.storage.disk import Disk, IDisk
 from epost.storage.durable import Commits, IWork, Nothing, Touched, makeFolder
 from tests.storage.contracts import HEADING
-from tests.world.disk import World
+from tests.world.disk import OUTCOMES, World
 from tests.world.story import BOX, Story
 
 
@@ -185,6 +187,22 @@ class CommitsTests(SynchronousTestCase):
         makeFolder(world, "/work/a/b")
         made = [each for each in world.log if each[0] in ("mkdir", "fsync")]
         self.assertEqual(made[-3:], [("fsync", "/work"), ("mkdir", "/work/a/b"), ("fsync", "/work/a")])
+
+    def test_makeFolderAfterAKill(self) -> None:
+        """What a killed process made and did not sync is synced by the next one, up to the root."""
+        world = World()
+        world.mkdir("/work/a")
+        world.mkdir("/work/a/b")
+        makeFolder(world, "/work/a/b")
+        self.assertIn("/work/a/b", world.after(Random(0), OUTCOMES["nothing"]).paths())
+
+    def test_makeFolderInAReadOnlySystem(self) -> None:
+        """A folder that was there before us need not be synced where that cannot be done; one that we made must."""
+        world = World()
+        world.fault = lambda operation, path: errno.EROFS if (operation, path) == ("fsync", "/") else 0
+        makeFolder(world, "/work/a")
+        world.fault = lambda operation, path: errno.EINVAL if operation == "fsync" else 0
+        self.assertRaises(OSError, makeFolder, world, "/work/b")
 
 
 def attempted():  # type: ignore[no-untyped-def]
