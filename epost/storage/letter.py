@@ -39,7 +39,10 @@ class LetterDraft(Draft):
     @param head: envelope, as in the file.
     @param tail: history, as in the file.
     @param stored: called in the reactor's thread when it is durable.
+    @ivar short: the content, once it is written, where it was never more than the memory of a draft.
     """
+
+    short: bytes | None = None
 
     def __init__(
         self,
@@ -83,6 +86,8 @@ class LetterDraft(Draft):
         """Write with the seal, or seal what is written."""
         seal = format.Seal(len(self._head), self._size, self._sum).line()
         begun = self._made
+        if not begun:
+            self.short = b"".join(self._parts)
         self._parts.append(self._tail)
         descriptor = self.pour(seal + self._head)
         if begun:
@@ -95,6 +100,20 @@ class LetterDraft(Draft):
         """One more waits."""
         if durable:
             self._stored()
+
+
+@implementer(IContent)
+class ShortContent:
+    """Content that is at hand."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.size = len(octets)
+        self._octets = octets
+
+    def parts(self) -> Iterator[bytes]:
+        """All of it."""
+        if self._octets:
+            yield self._octets
 
 
 @implementer(IContent)

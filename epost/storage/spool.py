@@ -33,7 +33,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from epost.interfaces import ISpool, Waiting
+from epost.interfaces import IContent, ISpool, Waiting
 from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name, parseName
@@ -41,8 +41,9 @@ from epost.mail.reply import Refused, Reply
 from epost.storage import format
 from epost.storage.disk import IDisk
 from epost.storage.durable import FAILED, Commits, makeFolder, syncFolder
-from epost.storage.letter import Damaged, LetterContent, LetterDraft, isWorthless, readBegin, readLetter
+from epost.storage.letter import Damaged, LetterContent, LetterDraft, ShortContent, isWorthless, readBegin, readLetter
 
+FRESH = 100  # contents of at most a draft's memory each
 INCOMING, HOLDING, DEAD = "incoming", "holding", "dead"
 GONE = Reply(554, ("The message is gone.",), "5.3.0")
 
@@ -64,6 +65,7 @@ class Spool:
         self._root = root
         self._commits = commits
         self._moved: dict[str, str] = {}  # stem -> path, of those that do not stand where their name says
+        self._fresh: dict[str, bytes] = {}  # by stem: content of short messages, which came last and nobody asked for
         self._moving = Lock()  # a path is looked up and opened in the committing thread too
         makeFolder(disk, root)
         for name in (INCOMING, HOLDING, DEAD):
@@ -131,10 +133,15 @@ class Spool:
 
         def stored() -> None:
             self._waiting += 1
+            if draft.short is not None and not history:
+                self._fresh[name.stem] = draft.short
+                if len(self._fresh) > FRESH:
+                    del self._fresh[next(iter(self._fresh))]
             if history:
                 self._moved[name.stem] = f"{folder}/{name}"
 
-        return LetterDraft(self._disk, self._commits, folder, str(name), self._volume, head, tail, stored)
+        draft = LetterDraft(self._disk, self._commits, folder, str(name), self._volume, head, tail, stored)
+        return draft
 
     def load(self, name: Name) -> Entry:
         """Read envelope and history, and the whole content for its checksum, part by part."""
@@ -151,8 +158,11 @@ class Spool:
         finally:
             self._disk.close(descriptor)
 
-    def content(self, name: Name) -> LetterContent:
-        """Read the first block: all of a message that is not long."""
+    def content(self, name: Name) -> IContent:
+        """Read the first block, which is all of a message that is not long; what has just come is still at hand."""
+        fresh = self._fresh.pop(name.stem, None)
+        if fresh is not None:
+            return ShortContent(fresh)
         descriptor = self._open(name)
         try:
             seal, begin = readBegin(self._disk, descriptor)
@@ -236,6 +246,7 @@ class Spool:
     def _forget(self, name: Name) -> None:
         """It has left the queue."""
         self._moved.pop(name.stem, None)
+        self._fresh.pop(name.stem, None)
         self._waiting -= 1
 
     def _open(self, name: Name) -> int:

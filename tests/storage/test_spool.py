@@ -12,7 +12,7 @@ from epost.storage import format
 from epost.storage.disk import Disk
 from epost.storage.draft import SHORT
 from epost.storage.durable import Commits
-from epost.storage.spool import Spool
+from epost.storage.spool import FRESH, Spool
 from tests.storage.contracts import CONTENT, ENVELOPE, QUEUED, SEED, SpoolContract, failed
 from tests.world.disk import World
 from tests.world.story import Story
@@ -55,6 +55,24 @@ class FileSpoolTests(SpoolContract):
         self.spool.bury(after, "nobody\nwants it")
         self.assertEqual((self.there("holding"), self.there("dead")), ([], ["B0000000186-R0001"]))
         self.assertTrue(self.octets("dead/B0000000186-R0001").endswith(b"\ndead: nobody\\nwants it\n"))
+
+    def test_fresh(self) -> None:
+        """What has just come, and is not long, is handed on without a look at the disk, once."""
+        self.put()
+        self.put(numbered(187), content=b"x" * 100_000)
+        for name, there in ((SEED, True), (numbered(187), False)):
+            os.unlink(f"{self.root}/incoming/{name}")
+            if there:
+                self.assertEqual(b"".join(self.spool.content(name).parts()), CONTENT)
+            self.assertEqual(self.refusal(self.spool.content, name).code, 554)
+
+    def test_freshIsBounded(self) -> None:
+        """Only so many are kept in memory, those that came last."""
+        for number in range(FRESH + 1):
+            self.put(numbered(number + 1))
+            os.unlink(f"{self.root}/incoming/{numbered(number + 1)}")
+        self.assertEqual(self.refusal(self.spool.content, numbered(1)).code, 554)
+        self.assertEqual(self.spool.content(numbered(2)).size, len(CONTENT))
 
     def test_readable(self) -> None:
         """An operator reads envelope, content and history with any tool; the content stands as it came."""
