@@ -10,8 +10,12 @@ on it rests for a moment with its connection open: a stream of mail is not a con
 
 What a lane may hold in memory is its share: as many as can fill the memory only when all workers are busy. What comes
 beyond it is parked, by name alone, and called back when there is room.
+
+Anybody can make mail for as many domains as he likes, with hosts that accept a connection and say nothing. So a quarter
+of the workers and of the memory is kept for the hosts that a table or a setting names: back-end and gateway.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -47,6 +51,16 @@ class Limits:
         """How many messages one destination may hold in memory without a connection."""
         return max(self.perDestination, self.open * self.perDestination // self.concurrency - self.perDestination)
 
+    @property
+    def lookedUp(self) -> int:
+        """Connections to destinations whose hosts the DNS names: three quarters, at least one."""
+        return max(1, self.concurrency - max(1, self.concurrency // 4))
+
+    @property
+    def waiting(self) -> int:
+        """How many messages those destinations together may hold in memory without a connection."""
+        return max(1, self.open * self.lookedUp // self.concurrency - self.lookedUp)
+
 
 class Errand(Protocol):
     """What a lane carries out. None of its methods raises anything."""
@@ -68,14 +82,14 @@ class _Lane:
 
     @ivar workers: those that rest included.
     @ivar resting: to wake them; the last went to rest last.
-    @ivar turn: whether it stands in the line of those that wait for a worker.
+    @ivar turn: its number in the line of those that wait for a worker; 0 where it does not stand there.
     """
 
     route: Onward
     queue: deque[Errand] = field(default_factory=deque)
     workers: int = 0
     resting: "list[Deferred[None]]" = field(default_factory=list)
-    turn: bool = False
+    turn: int = 0
     parked: dict[str, Name] = field(default_factory=dict)
 
 
@@ -105,65 +119,104 @@ class Lanes:
         self._spawn = spawn
         self._recall = recall
         self._lanes: dict[Onward, _Lane] = {}
-        self._turns: deque[_Lane] = deque()
+        self._lookedUp = 0  # of the workers, those at destinations that are looked up
+        self._waiting = 0  # errands without a worker at such destinations
+        self._parked: dict[str, Name] = {}  # what is beyond those, at whichever destination
+        self._lines: dict[bool, deque[_Lane]] = {False: deque(), True: deque()}  # by C{forwards}
+        self._numbers = itertools.count(1)
         self._resting = 0
         self._stopped = False
 
     def put(self, route: Onward, errand: Errand) -> bool:
         """Carry out an errand, now or in its turn. @return: whether there was room for it."""
         lane = self._lanes.get(route)
+        if self._crowded(lane) or self._outOfMemory(route):
+            return False
         if lane is None:
             lane = self._lanes[route] = _Lane(route)
-        elif len(lane.queue) >= self._limits.share:
-            return False
         lane.queue.append(errand)
+        self._waiting += not route.forwards
         self._staff(lane)
         return True
 
     def park(self, route: Onward, name: Name) -> bool:
         """Remember a message for which there was no room. @return: whether there still is none."""
         lane = self._lanes.get(route)
-        if lane is None or len(lane.queue) < self._limits.share:
+        if lane is not None and self._crowded(lane):
+            lane.parked[name.stem] = name
+        elif self._outOfMemory(route):
+            self._parked[name.stem] = name
+        else:
             return False
-        lane.parked[name.stem] = name
         return True
 
     def parked(self) -> int:
-        """How many wait by name alone, a message counted once for each destination."""
-        return sum(len(lane.parked) for lane in self._lanes.values())
+        """How many wait by name alone, a message counted once for each crowded destination."""
+        return len(self._parked) + sum(len(lane.parked) for lane in self._lanes.values())
 
     def crowded(self) -> bool:
         """Whether anything is parked."""
-        return any(lane.parked for lane in self._lanes.values())
+        return bool(self._parked) or any(lane.parked for lane in self._lanes.values())
 
     def stop(self) -> None:
         """Start nothing more. What is under way comes to its end, unless it is cancelled."""
         self._stopped = True
-        self._turns.clear()
+        for line in self._lines.values():
+            line.clear()
         for lane in self._lanes.values():
             lane.queue.clear()
         for lane in list(self._lanes.values()):
             while lane.resting:
                 self._wake(lane)
 
+    def _crowded(self, lane: _Lane | None) -> bool:
+        return lane is not None and len(lane.queue) >= self._limits.share
+
+    def _outOfMemory(self, route: Onward) -> bool:
+        return not route.forwards and self._waiting >= self._limits.waiting
+
+    def _full(self, forwards: bool) -> bool:
+        """Whether no worker is left for lanes of a kind."""
+        return self.workers >= self._limits.concurrency or self._overShare(forwards)
+
+    def _overShare(self, forwards: bool) -> bool:
+        return not forwards and self._lookedUp >= self._limits.lookedUp
+
     def _staff(self, lane: _Lane) -> None:
         """Give a lane the workers that it can use."""
+        forwards = lane.route.forwards
         while lane.queue and lane.resting:
             self._wake(lane)
         while lane.queue and lane.workers < self._limits.perDestination and not self._stopped:
-            if self.workers >= self._limits.concurrency and self._resting:
-                self._wake(next(other for other in self._lanes.values() if other.resting))
-            if self.workers >= self._limits.concurrency:
+            if self._full(forwards) and self._resting:
+                self._relieve(forwards)
+            if self._full(forwards):
                 if not lane.turn:
-                    lane.turn = True
-                    self._turns.append(lane)
+                    lane.turn = next(self._numbers)
+                    self._lines[forwards].append(lane)
                 return
             self._hire(lane)
 
+    def _relieve(self, forwards: bool) -> None:
+        """Let a worker go that rests, if there is one whose place can be had by a lane of this kind."""
+        over = self._overShare(forwards)
+        found = (other for other in self._lanes.values() if other.resting and not (over and other.route.forwards))
+        if (lane := next(found, None)) is not None:
+            self._wake(lane)
+
+    def _awaited(self, lane: _Lane) -> bool:
+        """Whether a lane waits that can have the place of a worker of this one."""
+        over = lane.route.forwards and self._overShare(False)
+        return bool(self._lines[True] or (self._lines[False] and not over))
+
     def _hire(self, lane: _Lane) -> None:
-        lane.workers += 1
-        self.workers += 1
+        self._count(lane, 1)
         self._spawn(self._work(lane))
+
+    def _count(self, lane: _Lane, more: int) -> None:
+        lane.workers += more
+        self.workers += more
+        self._lookedUp += 0 if lane.route.forwards else more
 
     async def _work(self, lane: _Lane) -> None:
         """Hand over one message after the other on one channel."""
@@ -184,7 +237,7 @@ class Lanes:
                     break
                 sent += 1
                 alone = sent == lane.workers == 1
-                last = (not lane.queue and alone) or (bool(self._turns) and (not lane.queue or sent >= TURN))
+                last = (not lane.queue and alone) or (self._awaited(lane) and (not lane.queue or sent >= TURN))
                 if last:
                     channel.quit()  # before the outcome: in senderlog QUIT stands before what follows (seed)
                 errand.end(report)
@@ -224,6 +277,9 @@ class Lanes:
     def _take(self, lane: _Lane) -> Errand:
         """The next errand; what is parked moves up."""
         errand = lane.queue.popleft()
+        self._waiting -= not lane.route.forwards
+        if self._parked and not self._outOfMemory(lane.route):
+            self._recall([self._parked.pop(next(iter(self._parked)))])
         room = self._limits.share - len(lane.queue)
         if lane.parked and room > self._limits.share // 2:
             names = [lane.parked.pop(stem) for stem in list(lane.parked)[:room]]
@@ -232,11 +288,10 @@ class Lanes:
 
     def _leave(self, lane: _Lane) -> None:
         """A worker has gone: its place is for the lane whose turn it is."""
-        lane.workers -= 1
-        self.workers -= 1
-        while self._turns and self.workers < self._limits.concurrency:
-            first = self._turns.popleft()
-            first.turn = False
+        self._count(lane, -1)
+        while (first := self._first()) is not None:
+            self._lines[first.route.forwards].popleft()
+            first.turn = 0
             if first.queue:
                 self._hire(first)
                 self._staff(first)
@@ -245,3 +300,8 @@ class Lanes:
             del self._lanes[lane.route]
             if lane.parked:
                 self._recall(list(lane.parked.values()))
+
+    def _first(self) -> _Lane | None:
+        """The lane whose turn it is, of those that may have a worker."""
+        heads = (line[0] for forwards, line in self._lines.items() if line and not self._full(forwards))
+        return min(heads, key=lambda lane: lane.turn, default=None)

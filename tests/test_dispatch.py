@@ -570,12 +570,16 @@ class QueueTests(DispatchCase):
         return False
 
     def mx(self, *domains: str) -> None:
-        """These domains are destinations of their own."""
+        """These domains are destinations of their own, looked up in the DNS."""
         self.router.routes |= {domain: Onward(domain) for domain in domains}
+
+    def table(self, *domains: str) -> None:
+        """These domains are destinations of their own, named by a table."""
+        self.router.routes |= {domain: Onward(domain, (Hop(domain),), forwards=True) for domain in domains}
 
     def test_limits(self) -> None:
         """No destination has more connections than its limit, and all together not more than theirs."""
-        self.mx("a.jp", "b.jp", "c.jp")
+        self.table("a.jp", "b.jp", "c.jp")
         for _ in range(5):
             self.accept("x@a.jp")
         self.assertEqual(len(self.pending), 2)
@@ -615,7 +619,7 @@ class QueueTests(DispatchCase):
 
     def test_restGivesWay(self) -> None:
         """Who rests leaves where its place is needed."""
-        self.mx("a.jp", "b.jp", "c.jp")
+        self.table("a.jp", "b.jp", "c.jp")
         for _ in range(2):
             self.accept("x@a.jp")
         self.reply()
@@ -651,6 +655,75 @@ class QueueTests(DispatchCase):
             self.clock.advance(0)
         self.assertEqual((self.spool.count(), self.dispatcher.counts().parked), (0, 0))
         self.assertEqual([c.sent for c in self.carrier.channels if c.route == Onward("slow.jp")], [50, 50])
+
+    def test_tarpits(self) -> None:
+        """Hosts found by the DNS that never answer, at any number of domains, leave room for those that are ours."""
+        self.limits = Limits(concurrency=8, perDestination=2, open=24)
+        self.start()
+        domains = [f"d{number}.example" for number in range(40)]
+        self.mx(*domains)
+        for _ in range(2):
+            for domain in domains:
+                self.accept(f"x@{domain}")
+        self.assertEqual((len(self.pending), self.dispatcher.counts().connections), (6, 6))
+        self.accept("y@ours.jp")
+        for _ in range(30):
+            self.accept("y@ours.jp")
+            self.assertTrue(self.reply(domain="ours.jp"))
+        self.assertEqual(self.spool.count(), 81)
+        # It gives way to nobody, since nobody could have its place.
+        self.assertEqual(sum(channel.route == GATE for channel in self.carrier.channels), 2)
+        while self.reply():
+            self.assertLessEqual(self.dispatcher.counts().open, 18 + 1)
+            self.clock.advance(0.1)
+        self.assertEqual((self.spool.count(), self.dispatcher.counts().parked), (0, 0))
+
+    def test_oursTakeAll(self) -> None:
+        """Destinations that a table names may have every connection, and the others get their turn all the same."""
+        self.table("a.jp", "b.jp")
+        self.mx("c.example", "d.example")
+        for domain in ("a.jp", "a.jp", "b.jp", "b.jp"):
+            self.accept(f"x@{domain}")
+        for _ in range(60):
+            for domain in ("a.jp", "b.jp", "c.example", "d.example"):
+                self.accept(f"x@{domain}")
+            self.clock.advance(0.1)
+        self.assertEqual({p.recipients[0].domain for p, _ in self.pending}, {"a.jp", "b.jp"})
+        for _ in range(81):
+            self.clock.advance(0.1)
+            self.reply()
+        self.assertIn("c.example", [parcel.recipients[0].domain for parcel, _ in self.carrier.sent])
+        while self.reply():
+            self.assertLessEqual(sum("example" in p.recipients[0].domain for p, _ in self.pending), 3)
+            self.clock.advance(0.1)
+        self.assertEqual(self.spool.count(), 0)
+
+    def test_turnsOfBothKinds(self) -> None:
+        """Whoever waited first has the first place that becomes free, of whichever kind he is."""
+        self.table("a.jp", "b.jp", "e.jp")
+        self.mx("c.example")
+        for first, second in (("c.example", "e.jp"), ("e.jp", "c.example")):
+            for domain in ("a.jp", "a.jp", "b.jp", "b.jp", first, second):
+                self.accept(f"x@{domain}")
+            self.reply(domain="a.jp")
+            self.assertEqual([p.recipients[0].domain for p, _ in self.pending], ["a.jp", "b.jp", "b.jp", first])
+            while self.reply():
+                self.clock.advance(REST)
+
+    def test_restGivesWayToItsKind(self) -> None:
+        """Who rests at a host of ours does not leave for a destination that has its share; one of that kind does."""
+        self.mx("a.example", "b.example", "c.example")
+        self.accept("x@ours.jp")
+        self.accept("x@ours.jp")
+        self.reply()
+        self.reply()  # one has said QUIT, one rests
+        for domain in ("a.example", "a.example", "b.example"):
+            self.accept(f"x@{domain}")
+        self.reply(domain="a.example")  # rests
+        self.accept("x@c.example")
+        self.assertEqual({p.recipients[0].domain for p, _ in self.pending}, {"a.example", "b.example", "c.example"})
+        resting = [channel for channel in self.carrier.channels if channel.route == GATE and not channel.quits]
+        self.assertEqual(len(resting), 1)
 
     def test_slowDestinationOfSomeRecipients(self) -> None:
         """Recipients elsewhere get their copy although the message has no room at its other destination."""
@@ -704,7 +777,7 @@ class QueueTests(DispatchCase):
 
     def test_turns(self) -> None:
         """Where all connections are taken by destinations with much to do, others get their turn all the same."""
-        self.mx("a.jp", "b.jp", "c.jp")
+        self.table("a.jp", "b.jp", "c.jp")
         for _ in range(60):
             self.accept("x@a.jp")
             self.accept("x@b.jp")
