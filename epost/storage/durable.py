@@ -15,6 +15,7 @@ call per file system. C{auto} takes syncfs where it can be believed and where mo
 import errno
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -47,7 +48,8 @@ def syncFolder(disk: IDisk, path: str) -> None:
 def makeFolder(disk: IDisk, path: str) -> None:
     """
     Make a folder and what is missing above it, each synced in its parent (house 5.8), up to the root: what stands there
-    may be the work of a process that was killed before it synced it.
+    may be the work of a process that was killed before it synced it. One whose sync failed is removed: the next start
+    makes it anew, as a second sync of it would prove nothing.
 
     @raise OSError: it cannot be made, or is not on stable storage.
     """
@@ -58,6 +60,9 @@ def makeFolder(disk: IDisk, path: str) -> None:
         try:
             syncFolder(disk, parent)
         except OSError as error:  # what stood there before us, and nobody like us can change, is not ours to prove
+            if made:
+                with suppress(OSError):
+                    disk.rmdir(path)
             if made or error.errno not in _NOT_OURS:
                 raise
 

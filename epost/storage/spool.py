@@ -40,7 +40,7 @@ from epost.mail.name import Name, parseName
 from epost.mail.reply import Refused, Reply
 from epost.storage import format
 from epost.storage.disk import IDisk
-from epost.storage.durable import FAILED, Commits, makeFolder, syncFolder
+from epost.storage.durable import FAILED, Commits, makeFolder
 from epost.storage.letter import Damaged, LetterContent, LetterDraft, ShortContent, isWorthless, readBegin, readLetter
 
 FRESH = 100  # contents of at most a draft's memory each
@@ -67,10 +67,8 @@ class Spool:
         self._moved: dict[str, str] = {}  # stem -> path, of those that do not stand where their name says
         self._fresh: dict[str, bytes] = {}  # by stem: content of short messages, which came last and nobody asked for
         self._moving = Lock()  # a path is looked up and opened in the committing thread too
-        makeFolder(disk, root)
         for name in (INCOMING, HOLDING, DEAD):
-            disk.mkdir(self._folder(name))
-        syncFolder(disk, root)  # house 5.8
+            makeFolder(disk, self._folder(name))
         self._volume = commits.volume(self._folder(INCOMING))
         found = self._found()
         dead = (parseName(text) for text in disk.names(self._folder(DEAD)))

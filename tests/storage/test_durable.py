@@ -196,6 +196,15 @@ class CommitsTests(SynchronousTestCase):
         makeFolder(world, "/work/a/b")
         self.assertIn("/work/a/b", world.after(Random(0), OUTCOMES["nothing"]).paths())
 
+    def test_makeFolderAfterAFault(self) -> None:
+        """A folder whose sync failed is made anew by the next start: a second sync of the old one proves nothing."""
+        world = World()
+        world.fault = lambda operation, path: errno.EIO if (operation, path) == ("fsync", "/work") else 0
+        self.assertRaises(OSError, makeFolder, world, "/work/a")
+        world.fault = lambda operation, path: 0
+        makeFolder(world, "/work/a")
+        self.assertIn("/work/a", world.after(Random(0), OUTCOMES["nothing"]).paths())
+
     def test_makeFolderInAReadOnlySystem(self) -> None:
         """A folder that was there before us need not be synced where that cannot be done; one that we made must."""
         world = World()
