@@ -3,11 +3,13 @@ The sending side: from a destination to its hosts, to their addresses, to a conv
 
 Within one attempt the next address, then the next host, is tried after a failed connection, a 4xx before MAIL, or a
 connection lost before the reply to the end of data; a 5xx ends it, and so does every other reply (spec 4). Addresses
-that did not answer are tried last for a while, so that a queue does not wait for the same dead host each time.
+that did not answer are tried last for a while, so that a queue does not wait for the same dead host each time. How many
+places and how much time an attempt may have is bounded: who publishes more wants to keep us busy.
 
 RFC 5321 3.3, 5.1; RFC 1047. Replies of our own have a text for an administrator: C{127.0.0.1:2526: connection refused}.
 """
 
+import ipaddress
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -30,7 +32,8 @@ from epost.mail.route import Hop, Onward
 from epost.net.caller import Caller, Patience
 from epost.smtp.client import After, Outcome, Peer, inquiry, opening, transaction
 
-HOSTS = 10  # of a destination; whoever publishes more MX hosts than this wants to keep us busy
+HOSTS = 10  # of a destination, and their addresses all together
+OPENING_SECONDS = 600.0  # of an attempt, after which no further place is tried
 DEAD_SECONDS = 60.0
 DEAD_ADDRESSES = 4096
 MESSAGES = 100  # on one connection; many servers end it about there with 421
@@ -105,7 +108,7 @@ class Carrier:
 
     def channel(self, route: Onward) -> "Channel":
         """A channel to a destination."""
-        return Channel(self, route)
+        return Channel(self, route, self._reactor)
 
     def probe(self, route: Onward, address: Address) -> "Deferred[Reply]":
         """Ask whether a recipient would be taken. It is no delivery: senderlog tells nothing of it."""
@@ -115,7 +118,8 @@ class Carrier:
 
     async def places(self, route: Onward) -> list[Place]:
         """
-        Where a destination can be reached, the best first, what seems dead last.
+        Where a destination can be reached, the best first, what seems dead last. What the DNS says, anybody may say: it
+        never leads to this machine itself, where others may listen who trust it (RFC 5321 5.1, the loop rule).
 
         @raise Refused: nowhere.
         """
@@ -128,10 +132,13 @@ class Carrier:
                 reply = _refusal(result)
                 refusals.append(_ours(hop, reply) if route.hops else reply)
             else:
-                found += [Place(hop, address) for address in result]
+                usable = [address for address in result if route.hops or not _isHere(address)]
+                found += [Place(hop, address) for address in usable]
+                if not usable:
+                    refusals.append(Reply(550, (f"mail for {route.destination} loops back to myself",), "5.4.6"))
         if not found:
             raise Refused(next((reply for reply in refusals if reply.transient), refusals[-1]))
-        return sorted(dict.fromkeys(found), key=self._dead.__contains__)
+        return sorted(dict.fromkeys(found), key=self._dead.__contains__)[:HOSTS]
 
     async def call(self, place: Place, name: Name | None) -> tuple[Caller, Peer]:
         """
@@ -152,6 +159,9 @@ class Carrier:
             self._dead.add(place)
             why = os.strerror(error.osError).lower() if error.osError else f"no answer within {patience.connect:g} s"
             raise Refused(Reply(451, (f"{place}: {why}",), "4.4.1")) from error
+        except (OSError, UnicodeError) as error:  # it is no address that this machine can use
+            self._dead.add(place)
+            raise Refused(Reply(451, (f"{place}: cannot be dialled: {error}",), "4.4.1")) from error
         try:
             peer = await caller.perform(opening(self._name, self._hello), name)
         except Refused as refusal:
@@ -199,9 +209,10 @@ class Carrier:
 class Channel:
     """A connection to one destination, made when it is needed and kept for the next message."""
 
-    def __init__(self, carrier: Carrier, route: Onward) -> None:
+    def __init__(self, carrier: Carrier, route: Onward, clock: IReactorTime) -> None:
         self._carrier = carrier
         self._route = route
+        self._clock = clock
         self._caller: Caller | None = None
         self._peer = Peer()
         self._place: Place | None = None
@@ -236,7 +247,7 @@ class Channel:
         return result
 
     async def _send(self, parcel: Parcel) -> Report:
-        had = self._place
+        had, began = self._place, self._clock.seconds()
         kept = await self._again(parcel)
         if isinstance(kept, Report):
             return kept
@@ -244,10 +255,12 @@ class Channel:
             places = await self._carrier.places(self._route)
         except Refused as refusal:
             return _all(parcel, refusal.reply, "")
-        reply, host = kept or INTERNAL, str(places[0].hop)
+        reply, host = kept, str(places[0].hop)
         for place in places:
             if kept and place == had:
                 continue
+            if reply and self._clock.seconds() - began >= OPENING_SECONDS:
+                break
             host = str(place.hop)
             try:
                 self._caller, self._peer = await self._carrier.call(place, parcel.name)
@@ -257,7 +270,7 @@ class Channel:
                 reply = refusal.reply
                 if reply.permanent:
                     break
-        return _all(parcel, reply, host)
+        return _all(parcel, reply or INTERNAL, host)
 
     async def _again(self, parcel: Parcel) -> Report | Reply | None:
         """
@@ -312,3 +325,13 @@ def _refusal(failure: Failure) -> Reply:
 def _ours(hop: Hop, reply: Reply) -> Reply:
     """A host that we were told to use and cannot find: the operator's to mend, and no reason to return mail."""
     return Reply(451, (f"{hop}: {reply.lines[0]}",), "4.3.5") if reply.permanent else reply
+
+
+def _isHere(address: str) -> bool:
+    """Whether an address can only be this machine's."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    plain = getattr(found, "ipv4_mapped", None) or found
+    return plain.is_loopback or plain.is_unspecified

@@ -1,6 +1,7 @@
 """The sending side over transports in memory: hosts in order, kept connections, patience, content, senderlog."""
 
 import errno
+import socket
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
@@ -20,7 +21,7 @@ from epost.mail.envelope import Envelope
 from epost.mail.name import numbered
 from epost.mail.reply import Refused, Reply
 from epost.mail.route import Hop, Onward
-from epost.net.carrier import DEAD_SECONDS, MESSAGES, Carrier
+from epost.net.carrier import DEAD_SECONDS, HOSTS, MESSAGES, Carrier, Place
 from tests.storage.memory import MemoryContent
 
 A = parseAddress("baito@test.jp")
@@ -93,6 +94,7 @@ class Net:
     def __init__(self) -> None:
         self.refusing: set[str] = set()
         self.silent: set[str] = set()
+        self.strange: dict[str, Exception] = {}
         self.dialled: list[str] = []
         self.transports: list[StringTransport] = []
 
@@ -107,6 +109,8 @@ class Net:
             return fail(ConnectionRefusedError(errno.ECONNREFUSED))
         if self._last in self.silent:
             return Deferred()
+        if self._last in self.strange:
+            return fail(self.strange[self._last])
         protocol = factory.buildProtocol(None)
         transport = Wire()
         transport.protocol = protocol
@@ -284,6 +288,75 @@ class CarrierTests(SynchronousTestCase):
         self.assertEqual((report.replies, report.host), ((gone,), ""))
         report = self.successResultOf(self.send(channel=self.carrier.channel(Onward("x", (Hop("relay"),)))))
         self.assertEqual((report.replies[0].code, report.replies[0].enhanced), (451, "4.3.5"))
+
+    def test_places(self) -> None:
+        """A host with hundreds of addresses has no more places than a destination may have hosts; the dead last."""
+        addresses = tuple(f"192.0.2.{number}" for number in range(200))
+        self.names.answers = {"example_jp": (Hop("mx.example.jp"),), "mx_example_jp": addresses}
+        self.net.refusing = set(addresses)
+        for attempt in (1, 2):
+            report = self.successResultOf(self.send(channel=self.carrier.channel(Onward("example.jp"))))
+            self.assertEqual(report.replies[0].enhanced, "4.4.1")
+            self.assertEqual(self.net.dialled, list(addresses[: attempt * HOSTS]))
+
+    def test_tarpits(self) -> None:
+        """Hosts that never greet have five minutes each, as the RFC wants, but after ten there is no further one."""
+        addresses = tuple(f"192.0.2.{number}" for number in range(HOSTS))
+        self.names.answers = {"mx_example_jp": addresses}
+        sent = self.send(channel=self.carrier.channel(Onward("example.jp", (Hop("mx.example.jp"),))))
+        self.clock.pump([300, 299])
+        self.assertNoResult(sent)
+        self.clock.advance(1)
+        self.assertEqual(self.successResultOf(sent).replies[0].enhanced, "4.4.2")
+        self.assertEqual(self.net.dialled, list(addresses[:2]))
+
+    def test_tarpitBehindAKeptConnection(self) -> None:
+        """The time that a kept connection took before it broke counts as well."""
+        self.send()
+        self.net.hear(*OPEN, *TAKEN)
+        sent = self.send()
+        self.net.hear(b"250 a\r\n")
+        self.clock.advance(299)
+        self.net.hear(b"250 b\r\n")
+        self.clock.advance(119)
+        self.net.hear(b"354 go\r\n")
+        self.clock.advance(599)
+        self.net.lose()
+        self.assertEqual(self.successResultOf(sent).replies[0].enhanced, "4.4.2")
+        self.assertEqual(len(self.net.dialled), 1)
+
+    def test_strangeAddresses(self) -> None:
+        """An address that cannot be dialled is one that does not answer: the next is tried, and nothing is logged."""
+        self.net.strange = {
+            "fe80::1%x": socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            "192.0.2.1": OSError(errno.EINVAL, "Invalid argument"),
+            "192.0.2.2": UnicodeError("label too long"),
+        }
+        self.names.answers = {"relay": tuple(self.net.strange)}
+        report = self.successResultOf(self.send(channel=self.carrier.channel(Onward("x", (Hop("relay"),), True))))
+        self.assertEqual(str(report.replies[0]), "451 4.4.1 relay[192.0.2.2]:25: cannot be dialled: label too long")
+        self.assertEqual(self.net.dialled, list(self.net.strange))
+
+    def test_strangeAddressForReal(self) -> None:
+        """What the reactor makes of an address with a zone that this machine does not have is no traceback."""
+        carrier = Carrier(reactor, self.names, self.log, "test.jp")
+        place = Place(Hop("relay"), "fe80::1%nosuchzone")
+        called = Deferred.fromCoroutine(carrier.call(place, None))
+        self.assertEqual(self.failureResultOf(called, Refused).value.reply.enhanced, "4.4.1")
+
+    def test_loopback(self) -> None:
+        """The DNS cannot make us dial ourselves, by name, by address or by literal; a table or a setting can."""
+        here = ("127.0.0.1", "127.9.9.9", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1")
+        self.names.answers = {"example_jp": (Hop("mx.example.jp"),), "mx_example_jp": here}
+        self.names.answers |= {"[127_0_0_1]": (Hop("127.0.0.1"),), "127_0_0_1": ("127.0.0.1",)}
+        for domain in ("example.jp", "[127.0.0.1]"):
+            report = self.successResultOf(self.send(channel=self.carrier.channel(Onward(domain))))
+            self.assertEqual((report.replies[0].code, report.replies[0].enhanced), (550, "5.4.6"))
+        self.assertEqual(self.net.dialled, [])
+        self.names.answers["mx_example_jp"] = ("127.0.0.1", "192.0.2.1")
+        self.send(channel=self.carrier.channel(Onward("example.jp")))
+        self.send(channel=self.carrier.channel(Onward("x", (Hop("127.0.0.1"),), True)))
+        self.assertEqual(self.net.dialled, ["192.0.2.1", "127.0.0.1"])
 
     def test_backPressure(self) -> None:
         """Long content leaves part by part, as fast as the transport takes it; a stop of three minutes ends it."""
