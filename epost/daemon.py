@@ -24,7 +24,6 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python import usage
-from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from epost import __version__, config, reload
@@ -57,6 +56,7 @@ from epost.verify import Verifier
 
 BUILD = "EPOST"
 BACKLOG = 4096  # Twisted's 50 overflow in a burst of clients, and who does not fit in waits a second for his next SYN
+FILES = 1000  # open files beside those of clients: a group commit, connections to other hosts, tables, logs
 GRACE = 10.0  # seconds that messages at hand have when the daemon stops
 
 _log = Logger()
@@ -101,8 +101,11 @@ def makeDaemon(
         settings, directory = reload.load(os.path.abspath(options["config"]), options.kind)
         if settings.folder.is_dir() and (settings.folder / "lock").exists():
             FolderLock(str(settings.folder)).release()  # told here the words reach the terminal
-    except (config.ConfigError, FolderTaken, OSError) as error:
+    except (config.ConfigError, FolderTaken) as error:
         print(error, file=sys.stderr)
+        raise SystemExit(1) from error
+    except OSError as error:
+        print(f"{options['config']}: {error}", file=sys.stderr)
         raise SystemExit(1) from error
     return Daemon(settings, directory, reactor, disk, pool)
 
@@ -145,6 +148,7 @@ class Daemon(MultiService):
         self.directories = reload.Directories(settings, directory, reactor)
         self._door = _Door()
         self._ports: list[IListeningPort] = []
+        self._unheard: list[str] = []
         self._disk = disk or Disk()
         self._pool = pool or ThreadPool(minthreads=0, maxthreads=1, name="commits")
 
@@ -152,17 +156,41 @@ class Daemon(MultiService):
 
     def privilegedStartService(self) -> None:
         """Open the ports."""
-        raiseFileLimit()
+        self._makeRoom(raiseFileLimit())
         for description in self.settings.server.listen:
             given = "backlog=" in description or description.startswith("systemd:")
             wide = description if given else f"{description}:backlog={BACKLOG}"
-            listening = serverFromString(self.reactor, wide).listen(self._door)  # type: ignore[no-untyped-call]
-            listening.addCallbacks(self._ports.append, self._noPort, errbackArgs=(description,))
+            try:
+                endpoint = serverFromString(self.reactor, wide)  # type: ignore[no-untyped-call]
+            except LookupError:  # systemd's, where it passed no such socket
+                self._noPort("there is no such socket", description)
+            else:
+                listening = endpoint.listen(self._door)
+                listening.addCallbacks(
+                    self._ports.append,
+                    lambda failure, which: self._noPort(failure.value, which),
+                    errbackArgs=(description,),
+                )
+        if self._unheard:
+            _giveUp("\n".join(self._unheard))
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
-    def _noPort(self, failure: Failure, description: str) -> None:
+    def _noPort(self, why: object, description: str) -> None:
+        """Said when all were tried: a L{SystemExit} from a Deferred would end nothing."""
         line = self.settings.line("server", "listen")
-        _giveUp(f"{self.settings.file}:{line}: cannot listen on {description}: {failure.getErrorMessage()}")
+        self._unheard.append(f"{self.settings.file}:{line}: cannot listen on {description}: {why}")
+
+    def _makeRoom(self, files: int) -> None:
+        """No more connections than may be open beside the files of a group commit and our own connections."""
+        room = max(files - FILES, files // 2)
+        if room < self.crowd.connections:
+            _log.warn(
+                "only {files} files may be open (ulimit -n): at most {room} connections, not {wanted}",
+                files=files,
+                room=room,
+                wanted=self.crowd.connections,
+            )
+            self.crowd.connections = room
 
     def startService(self) -> None:
         """Take the work folder and begin."""
@@ -306,11 +334,12 @@ def _giveUp(words: str) -> None:
     raise SystemExit(1)
 
 
-def raiseFileLimit() -> None:
-    """As many open files as the system lets us have: each connection is one."""
+def raiseFileLimit() -> int:
+    """As many open files as the system lets us have: each connection is one. @return: how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else sys.maxsize
 
 
 def hasIPv6() -> bool:

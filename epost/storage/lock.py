@@ -8,6 +8,7 @@ C{twistd} went into the background, or the id in it would be the wrong one.
 
 import fcntl
 import os
+from contextlib import suppress
 
 
 class FolderTaken(Exception):
@@ -39,12 +40,14 @@ class FolderLock:
             text = os.pread(self._descriptor, 20, 0).strip()
             os.close(self._descriptor)
             raise FolderTaken(folder, int(text) if text.isdigit() else 0) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+        with suppress(OSError):  # a full disk: the lock is held, though nobody can read by whom
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
 
     def release(self) -> None:
         """Let go. The file stays: removing it would let two processes hold two files of one name."""
         if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1

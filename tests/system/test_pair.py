@@ -6,6 +6,7 @@ Real processes, real sockets, a real clock; each test waits for what it expects 
 
 import io
 import re
+import resource
 import subprocess
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -13,8 +14,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.system import demo
-from tests.system.conversation import submit
-from tests.system.pair import Pair, Sections, waitUntil
+from tests.system.conversation import Conversation, submit
+from tests.system.pair import Daemon, Pair, Sections, toml, waitUntil
 
 BUCHO, KACHO, USER2 = "bucho@test.jp", "kacho@test.jp", "user2@test-sample00.jp"
 MARK = re.compile(rb"X-Mark: (\w+)")
@@ -107,6 +108,36 @@ class ProcessTests(SynchronousTestCase):
         assert pair.backend.process is not None
         self.assertIn(str(pair.backend.process.pid).encode(), done.stdout + done.stderr)
         self.assertIn("250 ", submit(pair.backend.port, BUCHO, [KACHO], marked("x")))
+
+    def test_portIsTaken(self) -> None:
+        """A daemon that cannot listen where it is told to says so and ends with 1, or nobody would start it again."""
+        pair = self.pair()
+        sections = pair.gateway.sections()
+        sections["server"] |= {"folder": str(pair.folder / "second")}
+        sections["server"]["listen"] += ["systemd:domain=INET:index=0"]
+        (pair.etc / "second.toml").write_text(toml(sections), "utf-8")
+        second = Daemon("gateway", pair.gateway.port, pair.etc / "second.toml")
+        done = subprocess.run(second.command(), env=second.environment(), capture_output=True, timeout=30)
+        self.assertEqual(done.returncode, 1)
+        for description in sections["server"]["listen"]:
+            words = rf"second\.toml:\d+: cannot listen on {description}: "
+            self.assertRegex((done.stdout + done.stderr).decode(), words)
+        self.assertFalse((pair.folder / "second").exists())
+
+    def test_fewFiles(self) -> None:
+        """Where few files may be open fewer clients are let in, and the log says why."""
+        pair = self.pair()
+        pair.backend.stop()
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limited = ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *pair.backend.command()]
+        self.patch(pair.backend, "command", lambda: limited)
+        pair.backend.start()
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), before)
+        self.assertIn("only 64 files may be open (ulimit -n): at most 32 connections, not 12000", pair.backend.log())
+        talks = [Conversation(pair.backend.port) for _ in range(40)]
+        self.assertIn("250 ", submit(pair.backend.port, BUCHO, [KACHO], marked("x")))
+        for talk in talks:
+            talk.close()
 
     def assertFaults(self, pair: Pair, *expected: str) -> None:
         """The back-end, started and with --check, says the same faults, one for each expression, and ends with 1."""
