@@ -13,7 +13,7 @@ import ipaddress
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
@@ -31,6 +31,7 @@ from epost.mail.reply import Refused, Reply
 from epost.mail.route import Hop, Onward
 from epost.net.caller import Caller, Patience
 from epost.smtp.client import After, Outcome, Peer, inquiry, opening, transaction
+from epost.smtp.replies import KEPT_LINES
 
 HOSTS = 10  # of a destination, and their addresses all together
 OPENING_SECONDS = 600.0  # of an attempt, after which no further place is tried
@@ -308,11 +309,16 @@ class Channel:
 
     def _report(self, parcel: Parcel, outcome: Outcome) -> Report:
         assert self._place is not None
-        return Report(outcome.replies, str(self._place.hop))
+        return Report(tuple(map(_brief, outcome.replies)), str(self._place.hop))
 
 
 def _all(parcel: Parcel, reply: Reply, host: str) -> Report:
     return Report((reply,) * len(parcel.recipients), host)
+
+
+def _brief(reply: Reply) -> Reply:
+    """What is written down of a reply, for each recipient: a yes of many lines is for EHLO alone."""
+    return replace(reply, lines=reply.lines[:KEPT_LINES]) if len(reply.lines) > KEPT_LINES else reply
 
 
 def _refusal(failure: Failure) -> Reply:

@@ -1,8 +1,9 @@
 """
 Reading what a server says: octets in, L{Reply} values out, without I/O.
 
-A server is not trusted: lines, replies and memory are bounded, and what is no reply ends the conversation. Replies are
-pulled one by one, so that a good one is not lost because of what follows it.
+A server is not trusted: lines, replies and memory are bounded, and what is no reply ends the conversation. Less is kept
+than is read, since a refusal is written down for each recipient at each attempt. Replies are pulled one by one, so that
+a good one is not lost because of what follows it.
 
 RFC 5321 4.2 (replies), 4.2.1 (several lines, no text), 4.5.3.1.5 (512 octets a line).
 """
@@ -13,6 +14,8 @@ from epost.mail.reply import Refused, Reply
 
 LINE_OCTETS = 4096  # RFC 5321 4.5.3.1.5 promises 512; real servers quote whole URLs and policies
 REPLY_LINES = 200
+KEPT_OCTETS = 512  # of a line
+KEPT_LINES = 20  # of a refusal; a 2xx may be the answer to EHLO, each of whose lines counts
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?\Z", re.DOTALL)
 
@@ -38,7 +41,8 @@ class Replies:
         """
         The next whole reply; L{None} when more octets are needed.
 
-        Octets that are no UTF-8 are kept in the text as surrogates, for the log to show.
+        Octets that are no UTF-8 are kept in the text as surrogates, for the log to show. Of a line no more than
+        L{KEPT_OCTETS} are kept, of a reply that is not 2xx no more than L{KEPT_LINES}.
 
         @raise Refused: 451 4.5.0 of our own: what came is no reply. Nothing after it can be trusted.
         """
@@ -50,9 +54,9 @@ class Replies:
             if self._lines and code != self._code:  # RFC 5321 4.2.1: the same code on every line
                 raise _junk(f"a reply that began with {self._code} goes on", line)
             self._code = code
-            self._lines.append((found[3] or b"").decode("utf-8", "surrogateescape"))
+            self._lines.append(_text(found[3] or b""))
             if found[2] != b"-":
-                reply = Reply(code, tuple(self._lines))
+                reply = Reply(code, tuple(self._lines if code < 300 else self._lines[:KEPT_LINES]))
                 self._lines = []
                 return reply
             if len(self._lines) >= REPLY_LINES:
@@ -68,6 +72,16 @@ class Replies:
             return None
         self._buffer = rest
         return line[:-1] if line.endswith(b"\r") else line  # a bare LF ends a line for qmail's and many scripts' sake
+
+
+def _text(octets: bytes) -> str:
+    """What is kept of a line, not cut within a character."""
+    if len(octets) > KEPT_OCTETS:
+        end = KEPT_OCTETS
+        while end > KEPT_OCTETS - 4 and octets[end] & 0xC0 == 0x80:
+            end -= 1
+        octets = octets[:end]
+    return octets.decode("utf-8", "surrogateescape")
 
 
 def _junk(what: str, line: bytes) -> Refused:

@@ -22,6 +22,7 @@ from epost.mail.name import numbered
 from epost.mail.reply import Refused, Reply
 from epost.mail.route import Hop, Onward
 from epost.net.carrier import DEAD_SECONDS, HOSTS, MESSAGES, Carrier, Place
+from epost.smtp.replies import KEPT_LINES
 from tests.storage.memory import MemoryContent
 
 A = parseAddress("baito@test.jp")
@@ -374,6 +375,13 @@ class CarrierTests(SynchronousTestCase):
         self.net.hear(*TAKEN[:3])
         self.clock.advance(181)
         self.assertTrue(transport.aborted)
+
+    def test_longReply(self) -> None:
+        """Of a reply no more than twenty lines are reported, whether it is a yes or a no."""
+        for code, channel in ((250, self.channel), (550, self.carrier.channel(ROUTE))):
+            sent = self.send(channel=channel)
+            self.net.hear(*OPEN, *TAKEN[:3], b"%d-x\r\n" % code * 150, b"%d x\r\n" % code)
+            self.assertEqual(self.successResultOf(sent).replies[0].lines, ("x",) * KEPT_LINES)
 
     def test_earlyReply(self) -> None:
         """A refusal before the end of the content counts, an early 250 does not; the connection is given up."""

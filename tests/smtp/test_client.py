@@ -11,7 +11,7 @@ from epost.mail.address import parseAddress
 from epost.mail.envelope import Envelope
 from epost.mail.reply import Refused, Reply
 from epost.smtp.client import After, Outcome, Peer, Step, Steps, inquiry, opening, stuffed, transaction
-from epost.smtp.replies import LINE_OCTETS, REPLY_LINES, Replies
+from epost.smtp.replies import KEPT_LINES, LINE_OCTETS, REPLY_LINES, Replies
 from tests.smtp.dialogs import FOLDER, grouped, load
 
 A = parseAddress("baito@test.jp")
@@ -375,3 +375,15 @@ class RepliesTests(SynchronousTestCase):
         self.assertRaises(Refused, self.read, b"250 " + b"a" * LINE_OCTETS)
         self.assertRaises(Refused, self.read, b"250-a\r\n" * (REPLY_LINES + 1))
         self.assertEqual(len(self.read(b"250-a\r\n" * (REPLY_LINES - 1) + b"250 a\r\n")), 1)
+
+    def test_kept(self) -> None:
+        """Of a refusal twenty lines are kept, of any line 512 octets; what EHLO is answered is kept whole."""
+        for code, kept in ((451, KEPT_LINES), (550, KEPT_LINES), (354, KEPT_LINES), (250, 150)):
+            wire = b"".join(b"%d-%d\r\n" % (code, number) for number in range(149)) + b"%d 149\r\n250 b\r\n" % code
+            for parts in ([wire], [bytes([octet]) for octet in wire]):
+                reply, after = self.read(*parts)
+                self.assertEqual(reply.lines, tuple(map(str, range(kept))))
+                self.assertEqual(after, Reply(250, ("b",)))
+        for text, end in ((b"\xff" * 4000, 512), ("日".encode() * 1000, 510), (b"x" * 512, 512), (b"x" * 513, 512)):
+            (reply,) = self.read(b"451 " + text + b"\r\n")
+            self.assertEqual(reply.lines[0].encode("utf-8", "surrogateescape"), text[:end])
