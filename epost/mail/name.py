@@ -9,7 +9,8 @@ and retries of its own.
 import re
 from dataclasses import dataclass, replace
 
-_PARTS = re.compile(r"(B(\d{10,})(?:(?:-R\d{4,})?-[EW]\d{3,})?)(?:-R(\d{4,}))?\Z")
+# No number has more than 17 digits: the file of a stranger must not carry the count beyond what can be written.
+_PARTS = re.compile(r"(B(\d{10,17})(?:(?:-R\d{4,})?-[EW]\d{3,})?)(?:-R(\d{4,}))?\Z")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -12,6 +12,7 @@ import ctypes
 import os
 import platform
 import re
+import stat
 from dataclasses import dataclass
 
 from zope.interface import Interface, implementer
@@ -32,11 +33,13 @@ class Status:
     @ivar size: octets.
     @ivar changed: time of the last change of content, or what C{date} set.
     @ivar volume: number of the file system.
+    @ivar regular: whether it is a file, or a link to one; and not a folder, a pipe, a socket.
     """
 
     size: int
     changed: float
     volume: int
+    regular: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,7 @@ class Disk:
     def status(self, path: str) -> Status:
         """Stat."""
         found = os.stat(path)
-        return Status(found.st_size, found.st_mtime, found.st_dev)
+        return Status(found.st_size, found.st_mtime, found.st_dev, stat.S_ISREG(found.st_mode))
 
     def free(self, path: str) -> Free:
         """Without what is kept for root, who may be us: a server should not take the last that root has."""

@@ -25,6 +25,7 @@ One message under two names is the work of an operator's copy: the one with the 
 history, is taken, the other goes to dead.
 """
 
+import errno
 from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
@@ -43,6 +44,7 @@ from epost.storage.disk import IDisk
 from epost.storage.durable import FAILED, Commits, makeFolder
 from epost.storage.letter import Damaged, LetterContent, LetterDraft, ShortContent, isWorthless, readBegin, readLetter
 
+AGAIN = 5  # messages that are removed when one is: itself, and some that could not be before
 FRESH = 100  # contents of at most a draft's memory each
 INCOMING, HOLDING, DEAD = "incoming", "holding", "dead"
 GONE = Reply(554, ("The message is gone.",), "5.3.0")
@@ -65,6 +67,7 @@ class Spool:
         self._root = root
         self._commits = commits
         self._moved: dict[str, str] = {}  # stem -> path, of those that do not stand where their name says
+        self._unremoved: list[str] = []  # messages that have ended and could not be removed
         self._fresh: dict[str, bytes] = {}  # by stem: content of short messages, which came last and nobody asked for
         self._moving = Lock()  # a path is looked up and opened in the committing thread too
         for name in (INCOMING, HOLDING, DEAD):
@@ -104,19 +107,27 @@ class Spool:
                 unique.append((name, path))
         return unique
 
-    def _history(self, each: tuple[Name, str]) -> tuple[int, int, str]:
+    def _history(self, each: tuple[Name, str]) -> tuple[bool, int, int, str]:
         """How much is known of a message: by this two of one stem are compared. C{incoming} is the greater word."""
-        return each[0].retry, self._disk.status(each[1]).size, each[1]
+        try:
+            size = self._disk.status(each[1]).size
+        except OSError:  # a link to nothing
+            size = -1
+        return size >= 0, each[0].retry, size, each[1]
 
     def adopt(self, limit: int) -> list[Waiting]:
-        """The oldest that the process before left: one stat for each."""
+        """The oldest that the process before left: one stat for each. What is no file is none of them."""
         taken: list[Waiting] = []
         while self._unowned and len(taken) < limit:
             name, path = self._unowned.pop()
-            try:
-                changed = self._disk.status(path).changed
-            except OSError:  # removed by hand; load says so
-                changed = 0.0
+            changed = 0.0
+            with suppress(OSError):  # removed by hand; load says so
+                status = self._disk.status(path)
+                changed = status.changed
+                if not status.regular:
+                    self._log.warn("{path} is no file and is left alone", path=path)
+                    self._waiting -= 1
+                    continue
             if path != self._place(name):
                 self._moved[name.stem] = path
             taken.append(Waiting(name, 0.0 if path.startswith(self._folder(INCOMING)) else changed))
@@ -202,13 +213,27 @@ class Spool:
         return after if stands == after.name else replace(after, name=stands)
 
     def remove(self, entry: Entry) -> None:
-        """Unlink; its sync is not waited for."""
-        path = self._path(entry.name)
-        try:
-            self._disk.unlink(path)
-        except OSError as error:
-            self._trouble(path, "a message that has ended is not removed", error)
+        """
+        Unlink; its sync is not waited for.
+
+        What cannot be removed would be delivered again by the next start, so it is tried again when others go.
+        """
+        self._unremoved.append(self._path(entry.name))
         self._forget(entry.name)
+        self._removeAll(AGAIN)
+
+    def _removeAll(self, most: int) -> None:
+        """Remove what has ended, the newest first; as long as that works also what could not be removed before."""
+        for _ in range(min(most, len(self._unremoved))):
+            path = self._unremoved[-1]
+            try:
+                self._disk.unlink(path)
+            except FileNotFoundError:
+                pass  # somebody was faster
+            except OSError as error:
+                self._trouble(path, "a message that has ended is not removed", error)
+                return
+            self._unremoved.pop()
 
     def bury(self, entry: Entry, why: str) -> None:
         """Put it aside for the operator."""
@@ -221,6 +246,7 @@ class Spool:
 
     def release(self) -> "Deferred[None]":
         """Sync what was recorded. The lock on the folder (L{epost.storage.lock}) is let go by whoever took it."""
+        self._removeAll(len(self._unremoved))
         return self._commits.close()
 
     # Where a message stands.
@@ -254,6 +280,11 @@ class Spool:
                 return self._disk.open(self._path(name))
         except OSError as error:
             self._trouble(self._path(name), "cannot be read", error)
+            if error.errno == errno.ELOOP and self._toDead(
+                name, self._path(name), "it is a link, which may lead anywhere"
+            ):
+                self._forget(name)
+                raise Refused(GONE) from error
             raise Refused(GONE if isinstance(error, FileNotFoundError) else FAILED) from error
 
     def _trouble(self, path: str, what: str, error: OSError) -> None:
@@ -263,10 +294,14 @@ class Spool:
     # What is not whole.
 
     def _damaged(self, name: Name, descriptor: int, why: str) -> Refused:
-        """Take a file out of the queue: drop what was never acknowledged, put aside all else. @return: to be raised."""
+        """
+        Take a file out of the queue: drop what was never acknowledged, put aside all else. @return: to be raised.
+
+        What has been tried was acknowledged, whatever is left of it.
+        """
         path = self._path(name)
         try:
-            worthless = isWorthless(self._disk, descriptor)
+            worthless = not name.retry and isWorthless(self._disk, descriptor)
         except OSError:  # it cannot be read, so it may be worth something
             worthless = False
         if worthless:
@@ -274,13 +309,14 @@ class Spool:
             with suppress(OSError):  # then the next start drops it
                 self._disk.unlink(path)
         else:
+            if not self._toDead(name, path, f"damaged, or torn before it was acknowledged: {why}"):
+                return Refused(FAILED)  # it stays in the queue, to be looked at again
             self._log.error("{path}: damaged, moved to dead: {why}", path=path, why=why)
-            self._toDead(name, path, f"damaged, or torn before it was acknowledged: {why}")
         self._forget(name)
         return Refused(GONE)
 
-    def _toDead(self, name: Name, path: str, why: str) -> None:
-        """Move a file to dead, with a last line; never over another."""
+    def _toDead(self, name: Name, path: str, why: str) -> bool:
+        """Move a file to dead, with a last line; never over another. @return: whether it lies there now."""
         target = f"{self._folder(DEAD)}/{name}"
         with suppress(OSError):  # a full disk: that it lies in dead says enough
             self._disk.append(path, format.lastLine(why))
@@ -290,6 +326,8 @@ class Spool:
             self._disk.rename(path, target)
         except OSError as error:
             self._trouble(path, "not moved to dead", error)
+            return False
+        return True
 
     def _stood(self, path: str) -> bool:
         """Whether something has this name."""

@@ -79,6 +79,7 @@ class NameTests(SynchronousTestCase):
             "B0000000186.MSG",
             "b0000000186",
             "B0000000186\n",
+            "B" + "9" * 18,
         ):
             self.assertIsNone(parseName(text), text)
 

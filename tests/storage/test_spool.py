@@ -1,5 +1,6 @@
 """The queue as files: the contract, what names and files say, and every way in which a file can be damaged."""
 
+import errno
 import os
 import resource
 
@@ -73,6 +74,51 @@ class FileSpoolTests(SpoolContract):
             os.unlink(f"{self.root}/incoming/{numbered(number + 1)}")
         self.assertEqual(self.refusal(self.spool.content, numbered(1)).code, 554)
         self.assertEqual(self.spool.content(numbered(2)).size, len(CONTENT))
+
+    def test_unremoved(self) -> None:
+        """What could not be removed is removed with the next, or at the end: it must not be delivered again."""
+        entries = [self.put(numbered(number)) for number in range(1, 5)]
+        unlink, asked = os.unlink, []
+
+        def refuse(path: str) -> None:
+            asked.append(path)
+            raise OSError(errno.EPERM, "no")
+
+        self.patch(os, "unlink", refuse)
+        for entry in entries[:2]:
+            self.spool.remove(entry)
+        self.assertEqual((len(asked), len(self.there("incoming")), self.spool.count()), (2, 4, 2))
+        self.patch(os, "unlink", unlink)
+        self.spool.remove(entries[2])
+        self.assertEqual(self.there("incoming"), [str(entries[3].name)])
+        self.patch(os, "unlink", refuse)
+        self.spool.remove(entries[3])
+        self.patch(os, "unlink", unlink)
+        self.successResultOf(self.spool.release())
+        self.assertEqual(self.there("incoming"), [])
+
+    def test_emptied(self) -> None:
+        """What was tried was acknowledged: it is never dropped, though nothing is left of it."""
+        for octets in (b"", b"\0" * 5000):
+            after = self.spool.record(self.put(), failed())
+            with open(f"{self.root}/holding/{after.name}", "wb") as file:
+                file.write(octets)
+            self.assertEqual(self.refusal(self.spool.load, after.name).code, 554)
+        self.assertEqual(self.there("dead"), ["B0000000186-R0001", "B0000000186-R0001+"])
+
+    def test_noFiles(self) -> None:
+        """What is no file is left alone; a link is never followed; both stop no start and nobody else's message."""
+        self.put()
+        os.mkdir(f"{self.root}/incoming/B0000000187")
+        os.mkfifo(f"{self.root}/incoming/B0000000188")
+        os.symlink("/etc/passwd", f"{self.root}/incoming/B0000000189")
+        os.symlink("nowhere", f"{self.root}/incoming/B0000000186-R0001")
+        reborn = self.next()
+        self.assertEqual([str(each.name) for each in reborn.adopt(9)], ["B0000000186", "B0000000189"])
+        self.assertEqual(reborn.load(SEED).size, len(CONTENT))
+        self.assertEqual(self.refusal(reborn.load, numbered(189)).code, 554)
+        self.assertEqual(self.there("dead"), ["B0000000186-R0001", "B0000000189"])
+        self.assertEqual(reborn.count(), 1)
 
     def test_readable(self) -> None:
         """An operator reads envelope, content and history with any tool; the content stands as it came."""
