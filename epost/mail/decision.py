@@ -19,18 +19,18 @@ class Client:
     @ivar address: IP address, IPv4-mapped ones as IPv4.
     @ivar helo: what it called itself; empty before HELO.
     @ivar extended: whether it said EHLO.
-    @ivar known: whether a table names the machine: a next hop, or one with a C{true} line. What it hands over was
-        taken by another server, which has put lines in front of it: the limits of a message are wider for it.
     @ivar account: the account it authenticated as; L{None} without AUTH.
     @ivar tls: version and cipher; empty in clear.
+    @ivar known: whether a table names the machine: a next hop, or one with a C{true} line. What it hands over was
+        taken by another server, which has put lines in front of it: the limits of a message are wider for it.
     """
 
     address: str
     helo: str = ""
     extended: bool = False
-    known: bool = False
     account: Address | None = None
     tls: str = ""
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
