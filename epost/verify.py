@@ -2,12 +2,14 @@
 Whether the next hop would take a recipient: a RCPT probe with a cache, so that mail for unknown users is refused at the
 door and not returned to forged senders (spec 5).
 
-Only a 5xx refuses. No answer means accept: a back-end that is down must not turn mail away, it waits in the queue.
+Only a 5xx refuses. No answer means accept: a back-end that is down must not turn mail away, it waits in the queue. Each
+next hop has its own places, and one that did not answer is not asked for a moment: it holds up no client of another.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,7 +25,23 @@ from epost.smtp import wording
 _log = Logger()
 
 REMEMBERED = 50_000  # addresses; about 300 octets each
-AT_ONCE = 20  # probes under way
+AT_ONCE = 100  # probes under way
+EACH = 5  # of them at one next hop
+SILENT_SECONDS = 30.0  # for which a next hop that did not answer is not asked
+
+
+@dataclass(eq=False, slots=True)
+class _Line:
+    """
+    One next hop, as long as there is anything to ask it.
+
+    @ivar asking: probes under way.
+    @ivar waiting: the addresses that have no probe yet.
+    """
+
+    route: Onward
+    asking: int = 0
+    waiting: deque[Address] = field(default_factory=deque)
 
 
 class Verifier:
@@ -44,7 +62,10 @@ class Verifier:
         self.negative = negative
         self._known: OrderedDict[tuple[str, str], tuple[float, Decision]] = OrderedDict()
         self._asked: dict[tuple[str, str], list[Deferred[Decision]]] = {}
-        self._places = DeferredSemaphore(AT_ONCE)
+        self._lines: OrderedDict[str, _Line] = OrderedDict()  # by destination; who was served last comes last
+        self._silent: dict[str, float] = {}  # by destination until when
+        self._asking = 0
+        self._beginning = False
 
     def __call__(self, address: Address) -> "Decision | Deferred[Decision]":
         """
@@ -58,17 +79,60 @@ class Verifier:
         route = self.router.route(address)
         if not isinstance(route, Onward):
             return _taken(address, "there is nobody to ask")
+        if self._silent.get(route.destination, 0.0) > self.clock.seconds():
+            return _unasked(address, route)
         answer: Deferred[Decision] = Deferred()
-        waiting = self._asked.setdefault(address.key, [])
-        waiting.append(answer)
-        if len(waiting) == 1:
-            probe: Deferred[Reply] = self._places.run(self.carrier.probe, route, address)
-            probe.addCallbacks(self._heard, self._broken, callbackArgs=(address, route), errbackArgs=(address,))
+        asked = self._asked.setdefault(address.key, [])
+        asked.append(answer)
+        if len(asked) == 1:
+            self._lines.setdefault(route.destination, _Line(route)).waiting.append(address)
+            self._begin()
         return answer
 
     def forget(self) -> None:
         """The tables have changed: what was remembered may be about another host."""
         self._known.clear()
+        self._silent.clear()
+
+    def _begin(self) -> None:
+        """Ask as many as may be asked at once. A loop: probes may end at once, and thousands may wait."""
+        if self._beginning:
+            return
+        self._beginning = True
+        while self._asking < AT_ONCE and (line := self._next()) is not None:
+            self._lines.move_to_end(line.route.destination)
+            address = line.waiting.popleft()
+            line.asking += 1
+            self._asking += 1
+            probe = maybeDeferred(self.carrier.probe, line.route, address)
+            probe.addBoth(self._ended, line)
+            probe.addCallbacks(self._heard, self._broken, callbackArgs=(address, line.route), errbackArgs=(address,))
+            probe.addBoth(self._goOn)
+        self._beginning = False
+
+    def _goOn(self, result: object) -> object:
+        self._begin()
+        return result
+
+    def _next(self) -> _Line | None:
+        return next((line for line in self._lines.values() if line.waiting and line.asking < EACH), None)
+
+    def _ended(self, result: Reply | Failure, line: _Line) -> Reply | Failure:
+        """A probe has ended; where its next hop cannot be asked, whoever waits for that need not wait any longer."""
+        destination = line.route.destination
+        line.asking -= 1
+        self._asking -= 1
+        if isinstance(result, Reply) and result.transient and result.enhanced:  # of our own: nobody answered
+            self._silent[destination] = self.clock.seconds() + SILENT_SECONDS
+            waiting = list(line.waiting)
+            line.waiting.clear()
+            for address in waiting:
+                self._tell(address, _unasked(address, line.route))
+        elif isinstance(result, Reply):
+            self._silent.pop(destination, None)
+        if not line.asking and not line.waiting:
+            self._lines.pop(destination, None)
+        return result
 
     def _heard(self, reply: Reply, address: Address, route: Onward) -> None:
         because = f"{route.destination} answered {safe(reply.written(enhanced=True)[0])}"
@@ -97,3 +161,7 @@ class Verifier:
 
 def _taken(address: Address, why: str) -> Decision:
     return Decision(wording.recipientOk(address), Because("verification", 0, why))
+
+
+def _unasked(address: Address, route: Onward) -> Decision:
+    return _taken(address, f"{route.destination} could not be asked a moment ago")

@@ -11,9 +11,11 @@ from epost.mail.address import Address, parseAddress
 from epost.mail.decision import Decision
 from epost.mail.reply import Reply
 from epost.mail.route import Hop, Nowhere, Onward, Route
-from epost.verify import AT_ONCE, Verifier
+from epost.verify import AT_ONCE, EACH, SILENT_SECONDS, Verifier
 
 BACKEND = Onward("127.0.0.1:2525", (Hop("127.0.0.1", 2525),), forwards=True)
+OTHER = Onward("192.0.2.1:25", (Hop("192.0.2.1"),), forwards=True)
+SILENT = Reply(451, ("127.0.0.1:2525: no answer within 20 s",), "4.4.1")
 UNKNOWN = Reply(550, ("<x@test.jp> ... User unknown.",))
 
 
@@ -23,6 +25,7 @@ class Oracle:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Deferred[Reply]]] = []
+        self.answer: Reply | None = None  # at once
 
     def channel(self, route: Onward) -> IChannel:
         raise AssertionError("nothing is sent")
@@ -30,6 +33,8 @@ class Oracle:
     def probe(self, route: Onward, address: Address) -> "Deferred[Reply]":
         answer: Deferred[Reply] = Deferred()
         self.asked.append((str(address), answer))
+        if self.answer is not None:
+            answer.callback(self.answer)
         return answer
 
 
@@ -53,7 +58,8 @@ class VerifierTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.oracle = Oracle()
-        self.verifier = Verifier(OneWay(BACKEND), self.oracle, self.clock, positive=3600, negative=300)
+        self.way = OneWay(BACKEND)
+        self.verifier = Verifier(self.way, self.oracle, self.clock, positive=3600, negative=300)
 
     def ask(self, text: str) -> "Decision | Deferred[Decision]":
         return self.verifier(parseAddress(text))
@@ -84,8 +90,8 @@ class VerifierTests(SynchronousTestCase):
         self.assertEqual(decision.because.text, "127.0.0.1:2525 answered 550 \\x1b[2J\\x0d\\x07\\xff")
 
     def test_noAnswerAccepts(self) -> None:
-        """A next hop that does not answer, or not now, does not turn mail away, and is asked again the next time."""
-        self.assertTrue(self.decided("x@test.jp", Reply(451, ("connection refused",))).accepts)
+        """A next hop that does not know now does not turn mail away, and is asked again the next time."""
+        self.assertTrue(self.decided("x@test.jp", Reply(451, ("4.4.1 try later",))).accepts)
         self.assertIsInstance(self.ask("x@test.jp"), Deferred)
         self.assertEqual(len(self.oracle.asked), 2)
 
@@ -110,12 +116,75 @@ class VerifierTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(first), self.successResultOf(second))
 
     def test_fewAtOnce(self) -> None:
-        """A flood of unknown recipients does not become a flood of probes."""
-        for number in range(AT_ONCE + 5):
+        """A flood of unknown recipients does not become a flood of probes, at one next hop or at many."""
+        for number in range(EACH + 5):
             self.ask(f"x{number}@test.jp")
-        self.assertEqual(len(self.oracle.asked), AT_ONCE)
+        self.assertEqual(len(self.oracle.asked), EACH)
         self.oracle.asked[0][1].callback(UNKNOWN)
+        self.assertEqual(len(self.oracle.asked), EACH + 1)
+        for hop in range(AT_ONCE):
+            self.way.way = Onward(f"192.0.2.{hop}:25", (Hop(f"192.0.2.{hop}"),), forwards=True)
+            for number in range(2):
+                self.ask(f"x{number}@d{hop}.jp")
         self.assertEqual(len(self.oracle.asked), AT_ONCE + 1)
+        for asked in range(1, 2 * AT_ONCE + EACH + 5):
+            self.oracle.asked[asked][1].callback(UNKNOWN)
+        self.assertEqual((self.verifier._lines, self.verifier._asked, self.verifier._asking), ({}, {}, 0))
+
+    def test_turns(self) -> None:
+        """With all places taken, no next hop keeps another from its turn, however much it is asked."""
+        for hop in range(AT_ONCE // EACH + 1):
+            self.way.way = Onward(f"192.0.2.{hop}:25", (Hop(f"192.0.2.{hop}"),), forwards=True)
+            for number in range(3 * EACH):
+                self.ask(f"x{number}@d{hop}.jp")
+        last = f"@d{AT_ONCE // EACH}.jp"
+        self.assertFalse([address for address, _ in self.oracle.asked if address.endswith(last)])
+        for hop in range(AT_ONCE // EACH + 1):
+            self.oracle.asked[hop * EACH][1].callback(UNKNOWN)
+        self.assertTrue(self.oracle.asked[-1][0].endswith(last))
+
+    def test_silentHoldsUpNobody(self) -> None:
+        """A next hop that does not answer has only its own places; recipients of others are asked about at once."""
+        for number in range(60):
+            self.ask(f"x{number}@silent.jp")
+        self.way.way = OTHER
+        self.assertFalse(self.decided("x@test.jp", UNKNOWN).accepts)
+
+    def test_silentIsRemembered(self) -> None:
+        """Where nobody answers, who waits is told so at once, and who comes within half a minute need not wait."""
+        answers = [self.ask(f"x{number}@test.jp") for number in range(2000)]
+        self.oracle.asked[0][1].callback(SILENT)
+        told = [answer for answer in answers if isinstance(answer, Deferred) and answer.called]
+        self.assertEqual(len(told), len(answers) - EACH + 1)
+        self.assertTrue(all(self.successResultOf(answer).accepts for answer in told))
+        decision = self.ask("y@test.jp")
+        assert isinstance(decision, Decision)
+        self.assertTrue(decision.accepts)
+        self.assertEqual(str(decision.because), 'verification "127.0.0.1:2525 could not be asked a moment ago"')
+        self.way.way = OTHER
+        self.assertIsInstance(self.ask("z@other.jp"), Deferred)
+        self.way.way = BACKEND
+        self.clock.advance(SILENT_SECONDS)
+        self.assertIsInstance(self.ask("y@test.jp"), Deferred)
+
+    def test_silentNoMore(self) -> None:
+        """Whoever answers, or is another since the tables changed, is asked again before half a minute has passed."""
+        self.ask("x@test.jp")
+        self.ask("y@test.jp")
+        self.oracle.asked[0][1].callback(SILENT)
+        self.oracle.asked[1][1].callback(UNKNOWN)
+        self.decided("z@test.jp", SILENT)
+        self.assertIsInstance(self.ask("a@test.jp"), Decision)
+        self.verifier.forget()
+        self.assertIsInstance(self.ask("a@test.jp"), Deferred)
+
+    def test_manyAnswersAtOnce(self) -> None:
+        """Thousands that wait are asked one after the other, also where each answer is at hand."""
+        answers = [self.ask(f"x{number}@test.jp") for number in range(3000)]
+        self.oracle.answer = UNKNOWN
+        for _, pending in list(self.oracle.asked):
+            pending.callback(UNKNOWN)
+        self.assertTrue(all(isinstance(answer, Deferred) and answer.called for answer in answers))
 
     def test_aDefectAccepts(self) -> None:
         """A probe that fails by a defect of ours is logged and turns nobody away."""
