@@ -180,10 +180,21 @@ class SenderTests(SynchronousTestCase):
             self.assertEqual(mail(directory(effect), client, None, blank=True).reply.code, code, effect)
 
     def test_aliasesCount(self) -> None:
-        """With a wildcard alias every address of the domain has an account."""
-        there = directory(aliases="*@test.jp\t*@test.jp\n")
-        self.assertEqual(rcpt(there, OFFICE, "anybody@test.jp", "x@outside.jp"), "accept")
-        self.assertEqual(rcpt(there, STRANGER, None, "anybody@test.jp"), "accept")
+        """With a wildcard alias to somebody every address of the domain has an account; one to nobody gives none."""
+        for target, sender, recipient in (
+            ("user1@test.jp", "accept", "accept"),
+            ("*@outside.jp", "accept", "accept"),
+            ("*@test.jp", "noaccount", "unknown"),
+            ("x*@test.jp", "noaccount", "unknown"),
+        ):
+            there = directory(aliases=f"*@test.jp\t{target}\n")
+            self.assertEqual(rcpt(there, OFFICE, "anybody@test.jp", "x@outside.jp"), sender, target)
+            self.assertEqual(rcpt(there, STRANGER, None, "anybody@test.jp"), recipient, target)
+        there = directory(
+            aliases="dead@test.jp\tnobody@test.jp\nhalf@test.jp\tnobody@test.jp\nhalf@test.jp\tuser1@test.jp\n"
+        )
+        self.assertEqual(rcpt(there, STRANGER, None, "dead@test.jp"), "unknown")
+        self.assertEqual(rcpt(there, STRANGER, None, "half@test.jp"), "accept")
 
     def test_ownLiteral(self) -> None:
         """An account that calls itself by our IP address would pass the rules of every other server; nobody may."""

@@ -97,13 +97,22 @@ class Directory:
         return Address(f"{address.text.rpartition('@')[0]}@{domain}", address.local, domain)
 
     def exists(self, address: Address) -> bool:
-        """Whether a local address is known: account, alias or postmaster."""
+        """
+        Whether a local address is known: account, postmaster, or an alias that leads to somebody.
+
+        A wildcard alias matches any name that a stranger invents: what leads to nobody is refused now, or it would
+        have to be returned to a sender whom anybody can forge.
+        """
         address = self.normal(address)
-        return (
-            self.isAccount(address)
-            or self.aliases.find(address, self.isAccount) is not None
-            or self.postmasterFor(address) is not None
-        )
+        if self.isAccount(address) or self.postmasterFor(address) is not None:
+            return True
+        if self.aliases.find(address, self.isAccount) is None:
+            return False
+        return any(self.isSomebody(target) for target in self.aliases.expand(address, self.isAccount))
+
+    def isSomebody(self, target: Address) -> bool:
+        """Whether there is anybody where an alias leads; of addresses outside nobody here can tell."""
+        return not self.isLocal(target.domain) or self.isAccount(target) or self.postmasterFor(target) is not None
 
     def expand(self, address: Address) -> tuple[Address, ...]:
         """The addresses that one leads to; itself where no alias stands for it. Each once, at least one."""
@@ -155,7 +164,17 @@ def build(ground: Ground, texts: Mapping[str, tuple[str, bytes]], faults: list[F
             faults.append(Fault(because.table, because.line, f"{hop} is this server itself", "another host"))
     if not faults:
         _postmasterNotes(directory, faults, notes)
+        _aliasNotes(directory, notes)
     return directory
+
+
+def _aliasNotes(directory: Directory, notes: list[Fault]) -> None:
+    """Whether aliases lead to somebody; a wildcard may lead to many, of whom some are."""
+    for alias in directory.aliases:
+        for target in alias.targets if not alias.wild else ():
+            if not directory.isSomebody(target) and directory.aliases.find(target, directory.isAccount) is None:
+                why = f"{alias.pattern} leads to {target}, who is nobody"
+                notes.append(alias.line.fault(why, "an account or an alias"))
 
 
 def _postmasterNotes(directory: Directory, faults: list[Fault], notes: list[Fault]) -> None:

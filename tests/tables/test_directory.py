@@ -55,6 +55,21 @@ class PostmasterTests(SynchronousTestCase):
         self.assertIn("backend.toml:7: postmaster x@test.jp is neither", str(faults[0]))
 
 
+class AliasTests(SynchronousTestCase):
+    """Aliases lead to somebody."""
+
+    def test_nobody(self) -> None:
+        """One that leads to nobody is remarked on; a wildcard and an address outside are not."""
+        _, faults, notes = directory(
+            "a@test.jp\tnobody@test.jp\nb@test.jp\tuser1@test.jp\nc@test.jp\tb@test.jp\n"
+            "d@test.jp\tx@else.jp\nz*@test.jp\tx*@test.jp\n",
+            postmaster=parseAddress("bucho@test.jp"),
+        )
+        self.assertEqual(faults, [])
+        expected = "aliases.dat:1: a@test.jp leads to nobody@test.jp, who is nobody, expected an account or an alias"
+        self.assertEqual([str(note) for note in notes], [expected])
+
+
 class NormalTests(SynchronousTestCase):
     """Our own address literals."""
 
