@@ -6,8 +6,11 @@ for the next decision only if nothing in any of them is wrong; else the faults a
 stays in force (spec 3). An editor that is half-way through is simply looked at again.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Callable
+from pathlib import Path
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
@@ -82,11 +85,19 @@ def readDirectory(settings: Settings, faults: list[Fault], notes: list[Fault]) -
     texts = {}
     for role, (section, key, name) in tables(settings).items():
         try:
-            texts[role] = name, settings.path(name).read_bytes()
+            texts[role] = name, _read(settings.path(name))
         except OSError as error:
             why = f'[{section}] {key} = "{name}" cannot be read: {error.strerror}'
             faults.append(Fault(settings.file, settings.line(section, key), why, "a table beside this file"))
     return build(ground(settings), texts, faults, notes)
+
+
+def _read(path: Path) -> bytes:
+    """A table. @raise OSError: it cannot be read, or is something that one may wait for, such as a pipe."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is no file")
+    return path.read_bytes()
 
 
 class Directories(Service):

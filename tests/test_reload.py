@@ -108,6 +108,13 @@ class DirectoriesTests(SynchronousTestCase):
         self.assertTrue(self.refused("user1@test.jp"))
         self.assertEqual(self.there.faults, [])
 
+    def test_pipe(self) -> None:
+        """What one would have to wait for is no table; nobody waits for it."""
+        os.remove(self.folder / "effect.dat")
+        os.mkfifo(self.folder / "effect.dat")
+        self.clock.advance(1)
+        self.assertIn("cannot be read: it is no file", "\n".join(self.said))
+
     def test_reload(self) -> None:
         """SIGHUP reads without waiting for the clock, and says whether it worked."""
         self.write("effect.dat", "user1@test.jp false\n")
