@@ -280,7 +280,7 @@ class Receiver(Protocol):
         if decision.accepts:
             self._recipients.append(path)
         else:
-            self.house.refusals.tell(self.peer, "RCPT", path, decision)
+            self.house.refusals.tell(self.peer, "RCPT", path, decision, f" from <{self._mail.path or ''}>")
         self._answer(decision.reply)
 
     def _openDraft(self, event: Data) -> None:

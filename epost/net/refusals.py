@@ -26,16 +26,17 @@ class Refusals:
         self._quiet = 0.0  # until when nothing is told
         self._texts: list[str] = []
 
-    def tell(self, peer: str, verb: str, path: Address | None, decision: Decision) -> None:
+    def tell(self, peer: str, verb: str, path: Address | None, decision: Decision, sender: str = "") -> None:
         """
         Something was refused. What comes from outside is made safe.
 
         @param peer: IP address.
         @param verb: C{MAIL} or C{RCPT}.
         @param path: L{None} is the null one.
+        @param sender: in whose message, with a blank in front; empty where the path tells.
         """
-        sender, said, why = safe(str(path or "")), safe(str(decision.reply)), safe(str(decision.because))
-        text = f"{peer} {verb} <{sender}> refused: {said} by {why}"
+        whom, said, why = safe(str(path or "")), safe(str(decision.reply)), safe(str(decision.because))
+        text = f"{peer} {verb} <{whom}>{safe(sender)} refused: {said} by {why}"
         now = self._clock.seconds()
         if now >= self._quiet and not self._texts:
             self._quiet = now + SECONDS

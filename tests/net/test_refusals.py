@@ -44,6 +44,14 @@ class RefusalsTests(SynchronousTestCase):
             self.assertEqual(self.clock.getDelayedCalls(), [])
             self.clock.advance(1)
 
+    def test_inWhoseMessage(self) -> None:
+        """Of a recipient it is told whose message it was, and nothing forged."""
+        self.refusals.tell("192.0.2.1", "RCPT", parseAddress("b@y.jp"), NO, " from <a@x.jp>")
+        self.assertEqual(self.told(), [line("b@y.jp").replace("MAIL", "RCPT").replace("> ", "> from <a@x.jp> ", 1)])
+        self.clock.advance(1)
+        self.refusals.tell("192.0.2.1", "RCPT", parseAddress("b@y.jp"), NO, " from <\n>")
+        self.assertIn("from <\\x0a>", self.told()[0])
+
     def test_many(self) -> None:
         """The first at once, those of the same second together when it is over, and so on; none is missing."""
         self.refuse("a@x.jp", "b@x.jp", "c@x.jp")
