@@ -55,6 +55,21 @@ class Asks(Protocol):
         """Answers, authority, additional."""
 
 
+class Asker(Resolver):
+    """The library's, but for an answer that is cut over TCP as well: that one asks again for ever."""
+
+    def filterAnswers(self, message: dns.Message) -> Any:
+        """Records, a failure, or a Deferred of them where it must be asked over TCP."""
+        if message.trunc:
+            return self.queryTCP(message.queries).addCallback(self._whole)  # type: ignore[no-untyped-call]
+        return super().filterAnswers(message)  # type: ignore[no-untyped-call]
+
+    def _whole(self, message: dns.Message) -> Any:
+        if message.trunc:
+            raise OSError("the answer is cut over TCP as well")
+        return self.filterAnswers(message)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
@@ -123,7 +138,7 @@ class Exchanges:
         self._port = port
         self._hosts = FilePath(hosts)
         self._kept = Kept(reactor)
-        self._resolver: Asks = resolver or Resolver(  # type: ignore[no-untyped-call]
+        self._resolver: Asks = resolver or Asker(  # type: ignore[no-untyped-call]
             resolv=None if servers else "/etc/resolv.conf",
             servers=list(servers) if servers else None,
             timeout=TIMEOUTS,

@@ -33,6 +33,7 @@ class Zone(DNSServerFactory):
 
     @ivar asked: every question so far, as C{"MX example.jp"}.
     @ivar truncate: whether answers over UDP are cut, so that the client must come over TCP.
+    @ivar never: whether those over TCP are as well.
     """
 
     noisy = False
@@ -41,6 +42,7 @@ class Zone(DNSServerFactory):
         super().__init__(verbose=0)
         self.asked: list[str] = []
         self.truncate = False
+        self.never = False
         self._ttl = ttl
         self._negative = negative
         self._names: dict[str, list[Record] | Odd] = {}
@@ -102,7 +104,7 @@ class Zone(DNSServerFactory):
             message.answers = [dns.RRHeader(name, query.type, dns.IN, self._ttl, short)]
             protocol.transport.write(message.toStr()[: -4 if known is Odd.CUT else None], address)
             return
-        if address is not None and self.truncate:
+        if self.never or (address is not None and self.truncate):
             message.trunc = 1
         elif known is None:
             message.rCode = dns.ENAME

@@ -5,14 +5,13 @@ import random
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
-from twisted.names.client import Resolver
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from epost.interfaces import IExchanges
 from epost.mail.reply import Refused
 from epost.mail.route import Hop
-from epost.net.exchanges import EXCHANGES, NONE_SECONDS, SILENT_SECONDS, Exchanges
+from epost.net.exchanges import EXCHANGES, NONE_SECONDS, SILENT_SECONDS, Asker, Exchanges
 from tests.net.dns import Odd, Zone
 
 
@@ -24,7 +23,7 @@ class ExchangesTests(TestCase):
         self.server, stop = self.zone.listen(reactor)
         self.addCleanup(stop)
         self.clock = Clock()
-        self.resolver = Resolver(servers=[self.server], timeout=(0.1,), reactor=reactor)
+        self.resolver = Asker(servers=[self.server], timeout=(0.1,), reactor=reactor)
         self.addCleanup(self.hangUp)
         self.hosts = self.mktemp()
         with open(self.hosts, "w") as file:
@@ -129,6 +128,13 @@ class ExchangesTests(TestCase):
         self.zone.truncate = True
         self.zone.mx("long.jp", *[(10, f"host{number}.long.jp") for number in range(60)])
         self.assertEqual(len(await self.exchanges.hops("long.jp")), EXCHANGES)
+
+    async def test_truncatedForEver(self) -> None:
+        """An answer that is cut over TCP as well is a fault, and no circle."""
+        self.zone.never = True
+        waited = self.exchanges.hops("long.jp").addTimeout(2, reactor)
+        self.assertEqual(await self.refused(waited), (451, "4.4.3"))
+        self.assertEqual(len(self.zone.asked), 2)
 
     async def test_many(self) -> None:
         """However many mail hosts a domain publishes, the best are looked at; they make no more questions than that."""
