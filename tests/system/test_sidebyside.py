@@ -16,9 +16,7 @@ from tests.system.pair import ROOT, TWISTD, toml, waitUntil
 from tests.system.sink import Sink
 
 MESSAGES = 60
-START = (
-    'export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=smtp; exec "$@"'  # as systemd does
-)
+START = 'export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=smtp; exec "$@"'  # as systemd does
 
 
 class SideBySideTests(SynchronousTestCase):
