@@ -153,8 +153,8 @@ class Disk:
             done += os.write(descriptor, memoryview(octets)[done:])
 
     def append(self, path: str, octets: bytes) -> None:
-        """Open, write, close."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        """Open, write, close; what is no file but a pipe is not waited for."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             self.write(descriptor, octets)
         finally:

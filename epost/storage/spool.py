@@ -110,10 +110,10 @@ class Spool:
     def _history(self, each: tuple[Name, str]) -> tuple[bool, int, int, str]:
         """How much is known of a message: by this two of one stem are compared. C{incoming} is the greater word."""
         try:
-            size = self._disk.status(each[1]).size
+            status = self._disk.status(each[1])
         except OSError:  # a link to nothing
-            size = -1
-        return size >= 0, each[0].retry, size, each[1]
+            return False, each[0].retry, 0, each[1]
+        return status.regular, each[0].retry, status.size, each[1]
 
     def adopt(self, limit: int) -> list[Waiting]:
         """The oldest that the process before left: one stat for each. What is no file is none of them."""
@@ -228,11 +228,10 @@ class Spool:
             path = self._unremoved[-1]
             try:
                 self._disk.unlink(path)
-            except FileNotFoundError:
-                pass  # somebody was faster
             except OSError as error:
-                self._trouble(path, "a message that has ended is not removed", error)
-                return
+                if not self._taken(path, error):
+                    self._trouble(path, "a message that has ended is not removed", error)
+                    return
             self._unremoved.pop()
 
     def bury(self, entry: Entry, why: str) -> None:
@@ -285,7 +284,11 @@ class Spool:
             ):
                 self._forget(name)
                 raise Refused(GONE) from error
-            raise Refused(GONE if isinstance(error, FileNotFoundError) else FAILED) from error
+            raise Refused(GONE if self._taken(self._path(name), error) else FAILED) from error
+
+    def _taken(self, path: str, error: OSError) -> bool:
+        """Whether a file is missing because somebody took it: its folder is there. A file system may be away."""
+        return isinstance(error, FileNotFoundError) and self._stood(path.rpartition("/")[0])
 
     def _trouble(self, path: str, what: str, error: OSError) -> None:
         """Tell the log of a fault of the disk."""

@@ -97,6 +97,18 @@ class FileSpoolTests(SpoolContract):
         self.successResultOf(self.spool.release())
         self.assertEqual(self.there("incoming"), [])
 
+    def test_folderAway(self) -> None:
+        """While a folder is away its messages are not gone: they are read later, and removed later."""
+        entry, other = self.put(numbered(1)), self.put(numbered(2))
+        third = self.put(numbered(3))
+        os.rename(f"{self.root}/incoming", f"{self.root}/away")
+        self.assertEqual(self.refusal(self.spool.load, entry.name).code, 451)
+        self.spool.remove(other)
+        os.rename(f"{self.root}/away", f"{self.root}/incoming")
+        self.assertEqual(self.spool.load(entry.name), entry)
+        self.spool.remove(third)
+        self.assertEqual(self.there("incoming"), [str(entry.name)])
+
     def test_emptied(self) -> None:
         """What was tried was acknowledged: it is never dropped, though nothing is left of it."""
         for octets in (b"", b"\0" * 5000):
@@ -111,13 +123,14 @@ class FileSpoolTests(SpoolContract):
         self.put()
         os.mkdir(f"{self.root}/incoming/B0000000187")
         os.mkfifo(f"{self.root}/incoming/B0000000188")
+        os.mkfifo(f"{self.root}/holding/B0000000186-R0002")
         os.symlink("/etc/passwd", f"{self.root}/incoming/B0000000189")
         os.symlink("nowhere", f"{self.root}/incoming/B0000000186-R0001")
         reborn = self.next()
         self.assertEqual([str(each.name) for each in reborn.adopt(9)], ["B0000000186", "B0000000189"])
         self.assertEqual(reborn.load(SEED).size, len(CONTENT))
         self.assertEqual(self.refusal(reborn.load, numbered(189)).code, 554)
-        self.assertEqual(self.there("dead"), ["B0000000186-R0001", "B0000000189"])
+        self.assertEqual(self.there("dead"), ["B0000000186-R0001", "B0000000186-R0002", "B0000000189"])
         self.assertEqual(reborn.count(), 1)
 
     def test_readable(self) -> None:
