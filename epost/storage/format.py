@@ -105,22 +105,16 @@ def _read(value: str | list[str]) -> Address:
 
 
 def line(attempt: Attempt) -> bytes:
-    """An attempt, as a line of the history."""
+    """An attempt, as a line of the history. A reply stands there once, though many recipients got the same."""
+    replies = {reply: place for place, reply in enumerate(dict.fromkeys(outcome.reply for outcome in attempt.outcomes))}
     value = {
         "started": attempt.started,
         "duration": attempt.duration,
         "host": attempt.host,
         "tls": attempt.tls,
+        "replies": [{"code": r.code, "enhanced": r.enhanced, "lines": r.lines} for r in replies],
         "outcomes": [
-            {
-                "to": outcome.recipient,
-                "fate": outcome.fate.value,
-                "code": outcome.reply.code,
-                "enhanced": outcome.reply.enhanced,
-                "lines": outcome.reply.lines,
-                "due": outcome.due,
-            }
-            for outcome in attempt.outcomes
+            {"to": o.recipient, "fate": o.fate.value, "reply": replies[o.reply], "due": o.due} for o in attempt.outcomes
         ],
     }
     octets = json.dumps(value).encode("ascii")
@@ -141,13 +135,9 @@ def attempts(history: bytes) -> tuple[Attempt, ...]:
 
 def _attempt(value: dict[str, Any]) -> Attempt:
     """One of them; it is whole, its checksum says so."""
+    replies = [Reply(reply["code"], tuple(reply["lines"]), reply["enhanced"]) for reply in value["replies"]]
     outcomes = tuple(
-        Outcome(
-            recipient=outcome["to"],
-            fate=Fate(outcome["fate"]),
-            reply=Reply(outcome["code"], tuple(outcome["lines"]), outcome["enhanced"]),
-            due=outcome["due"],
-        )
-        for outcome in value["outcomes"]
+        Outcome(recipient=each["to"], fate=Fate(each["fate"]), reply=replies[each["reply"]], due=each["due"])
+        for each in value["outcomes"]
     )
     return Attempt(value["started"], value["duration"], value["host"], value["tls"], outcomes)

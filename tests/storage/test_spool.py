@@ -7,8 +7,9 @@ import resource
 from twisted.trial.unittest import SynchronousTestCase
 
 from epost.interfaces import ISpool, Waiting
+from epost.mail.entry import Attempt, Fate, Outcome
 from epost.mail.name import numbered
-from epost.mail.reply import Refused
+from epost.mail.reply import Refused, Reply
 from epost.storage import format
 from epost.storage.disk import Disk
 from epost.storage.draft import SHORT
@@ -74,6 +75,14 @@ class FileSpoolTests(SpoolContract):
             os.unlink(f"{self.root}/incoming/{numbered(number + 1)}")
         self.assertEqual(self.refusal(self.spool.content, numbered(1)).code, 554)
         self.assertEqual(self.spool.content(numbered(2)).size, len(CONTENT))
+
+    def test_oneReplyForMany(self) -> None:
+        """What a next hop says of a hundred recipients is written down once, however long it is."""
+        reply, other = Reply(451, ("x" * 500,) * 20, "4.0.0"), Reply(452, ("y",))
+        outcomes = [Outcome(place, Fate.DEFERRED, other if place == 7 else reply, 9.0) for place in range(100)]
+        after = self.spool.record(self.put(), Attempt(QUEUED, 1.0, "host", "", tuple(outcomes)))
+        self.assertEqual(self.next().load(after.name).attempts, after.attempts)
+        self.assertLess(os.path.getsize(f"{self.root}/holding/{after.name}"), 20_000)
 
     def test_unremoved(self) -> None:
         """What could not be removed is removed with the next, or at the end: it must not be delivered again."""
