@@ -15,8 +15,8 @@ epost: a mail server pair. The back-end has the mailboxes; the gateway in front 
 A core of values, grammar and tables (octets and text in, values out) stands inside a shell of sockets, files and a
 clock. The core never waits; the shell never decides.
 
-    mail/       the values: address reply envelope name entry route decision fault; what is written into messages (trace,
-                heading, notice) and into logs (safe); and when to try again (retry)
+    mail/       the values: address reply envelope name entry route decision fault; what is written into messages (trace
+                heading notice) and into logs (safe), and when to try again (retry)
     smtp/       the protocol without I/O: server session and client transaction, and all that we say (wording)
     tables/     .dat text to immutable tables: effect (who may), hops (gateway.dat), accounts, aliases; all of them in
                 one directory
