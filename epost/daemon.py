@@ -9,6 +9,7 @@ A configuration that is wrong, and a folder that another daemon holds, end the s
 with status 1, before anything was made and before any port was opened.
 """
 
+import gc
 import os
 import resource
 import signal
@@ -24,7 +25,6 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python import usage
-from twisted.python.threadpool import ThreadPool
 
 from epost import __version__, config, reload
 from epost.admission import Admission
@@ -51,6 +51,7 @@ from epost.storage.places import Places
 from epost.storage.room import Room
 from epost.storage.serial import Serial, SerialDamaged
 from epost.storage.spool import INCOMING, Spool
+from epost.storage.thread import CommitThread, Worker
 from epost.tables.directory import Directory
 from epost.verify import Verifier
 
@@ -85,7 +86,7 @@ class Options(usage.Options):
 
 
 def makeDaemon(
-    options: Options, reactor: Any = None, disk: IDisk | None = None, pool: ThreadPool | None = None
+    options: Options, reactor: Any = None, disk: IDisk | None = None, pool: Worker | None = None
 ) -> "Daemon":
     """
     The daemon of a command line.
@@ -134,7 +135,7 @@ class Daemon(MultiService):
         directory: Directory,
         reactor: Any,
         disk: IDisk | None = None,
-        pool: ThreadPool | None = None,
+        pool: Worker | None = None,
     ) -> None:
         """
         @param reactor: clock and network.
@@ -150,7 +151,7 @@ class Daemon(MultiService):
         self._ports: list[IListeningPort] = []
         self._unheard: list[str] = []
         self._disk = disk or Disk()
-        self._pool = pool or ThreadPool(minthreads=0, maxthreads=1, name="commits")
+        self._pool = pool or CommitThread()
 
     # The start.
 
@@ -220,6 +221,7 @@ class Daemon(MultiService):
         makeFolder(Disk(), root)  # for the lock and the logs, whatever C{disk} is
         self.lock = FolderLock(root)
         self._pool.start()
+        gc.freeze()  # what stands now will stay: the collector need not look at it again and again
         inThread, fromThread = self._pool.callInThread, self.reactor.callFromThread
         self.commits = Commits(disk, settings.spool.sync, inThread, fromThread, clock.seconds)
         spool = self.spool = Spool(disk, root, self.commits)

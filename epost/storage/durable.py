@@ -150,7 +150,7 @@ class Commits:
     The committing thread and what waits for it.
 
     @param mode: C{"auto"}, C{"fsync"} or C{"syncfs"}.
-    @param callInThread: runs a function in a thread; at most one runs at a time, so any pool will do.
+    @param callInThread: runs a function in a thread; at most one runs at a time.
     @param callFromThread: runs a function in the reactor's thread.
     @param seconds: tells the time.
     @ivar trouble: tells the log of what the disk refuses; to be called in the reactor's thread.
