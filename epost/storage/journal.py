@@ -87,13 +87,22 @@ class Journal:
         octets = text.encode("utf-8")
         if self._torn:
             octets = b"\n" + octets
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = self._open()
         try:
             while octets:
                 octets = octets[os.write(descriptor, octets) :]
                 self._torn = bool(octets)  # a full disk took a part: the next line begins on a new one
         finally:
             os.close(descriptor)
+
+    def _open(self) -> int:
+        """The day's file; the folder is made anew where somebody removed it."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o640)
+        except FileNotFoundError:
+            os.makedirs(self._folder)
+            return os.open(self._path, flags, 0o640)
 
     def _turn(self, now: float) -> None:
         """Another day."""
@@ -104,9 +113,8 @@ class Journal:
         self._path = f"{self._folder}/{time.strftime('%y%m%d', day)}.log"
 
 
-@implementer(ISenderLog)
-class SenderLog:
-    """What was sent (spec 6)."""
+class _Log:
+    """What both logs have: a journal, and the time of the last line as it is written."""
 
     def __init__(self, folder: str, clock: IReactorTime) -> None:
         os.makedirs(folder, exist_ok=True)
@@ -115,6 +123,11 @@ class SenderLog:
         self.flush = self._journal.flush  # at stop
         self._second = -1
         self._prefix = ""
+
+
+@implementer(ISenderLog)
+class SenderLog(_Log):
+    """What was sent (spec 6)."""
 
     def _stamp(self, now: float) -> str:
         """C{HH:MM:SS:mmm}, local time."""
@@ -167,16 +180,8 @@ class SenderLog:
 
 
 @implementer(IReceiveLog)
-class ReceiveLog:
+class ReceiveLog(_Log):
     """What was received (spec 7)."""
-
-    def __init__(self, folder: str, clock: IReactorTime) -> None:
-        os.makedirs(folder, exist_ok=True)
-        self._clock = clock
-        self._journal = Journal(folder, clock)
-        self.flush = self._journal.flush  # at stop
-        self._second = -1
-        self._prefix = ""
 
     def lines(self, connection: int, texts: Sequence[str]) -> None:
         """A line for each."""

@@ -235,14 +235,22 @@ class ReceiveLogTests(JournalTestCase):
         self.log.flush()
         self.assertEqual(self.text(), "[06/Jul/2009:16:00:00], 00000001, b\n")
 
+    def test_removed(self) -> None:
+        """An operator may even remove the folder; it is made anew."""
+        self.at(16, 0, 0)
+        os.rmdir(self.folder)
+        self.log.lines(1, ["a"])
+        self.log.flush()
+        self.assertEqual(self.text(), "[06/Jul/2009:16:00:00], 00000001, a\n")
+
     def test_brokenDisk(self) -> None:
         """A disk that does not take the log stops nothing; what is missing is told once, when it works again."""
         self.at(16, 0, 0)
-        os.rmdir(self.folder)
+        os.mkdir(f"{self.folder}/090706.log")  # no file can be made there
         for _ in range(3):
             self.log.lines(1, ["a", "b"])
             self.log.flush()
-        os.mkdir(self.folder)
+        os.rmdir(f"{self.folder}/090706.log")
         self.log.lines(1, ["c"])
         self.log.flush()
         self.assertEqual(self.text(), "[06/Jul/2009:16:00:00], 00000001, c\n")
