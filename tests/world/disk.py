@@ -38,23 +38,26 @@ class Outcome:
     What a disk keeps of what was not synced.
 
     @ivar names: how probable it is that a change of names is kept.
+    @ivar removals: how probable, where the change takes a name away.
     @ivar content: what becomes of content: C{old}, C{new}, C{torn} or, by chance, any of them (C{any}).
     @ivar killed: the process died alone, the machine goes on: everything stands as written, and nothing more is synced.
     """
 
     names: float
+    removals: float
     content: str
     killed: bool = False
 
 
 OUTCOMES = {
-    "nothing": Outcome(0.0, "old"),
-    "all": Outcome(1.0, "new"),
-    "names": Outcome(1.0, "old"),
-    "content": Outcome(0.0, "new"),
-    "torn": Outcome(1.0, "torn"),
-    "any": Outcome(0.5, "any"),
-    "killed": Outcome(1.0, "new", killed=True),
+    "nothing": Outcome(0.0, 0.0, "old"),
+    "all": Outcome(1.0, 1.0, "new"),
+    "names": Outcome(1.0, 1.0, "old"),
+    "content": Outcome(0.0, 0.0, "new"),
+    "removals": Outcome(0.0, 1.0, "old"),
+    "torn": Outcome(1.0, 1.0, "torn"),
+    "any": Outcome(0.5, 0.5, "any"),
+    "killed": Outcome(1.0, 1.0, "new", killed=True),
 }
 
 
@@ -82,7 +85,8 @@ class Node:
     def survivor(self, random: Random, content: str) -> "Node":
         """What a loss of power leaves. @param content: see L{Outcome}."""
         left = self.versions[0] if len(self.versions) == 1 else _left(self.versions, random, content)
-        changed = {"old": self.changed[0], "new": self.changed[1]}.get(content) or random.choice(self.changed)
+        dates = {"old": self.changed[:1], "new": self.changed[1:]}
+        changed = random.choice(dates.get(content, self.changed))
         return Node(self.folder, [left], (changed, changed))
 
 
@@ -160,8 +164,8 @@ class World:
     def after(self, random: Random, outcome: Outcome = OUTCOMES["any"]) -> "World":
         """The disk as the next boot finds it."""
         kept: set[Change] = set()
-        for place in reversed(range(len(self._changes))):
-            if self._changes[place] in kept or random.random() < outcome.names:
+        for place, change in reversed([*enumerate(self._changes)]):
+            if change in kept or random.random() < (outcome.removals if change.new is None else outcome.names):
                 kept |= self._closure(place)
         names = dict(self._stable)
         for change in self._changes:

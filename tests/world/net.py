@@ -139,6 +139,8 @@ class Host(Clock):
 
     def crash(self) -> None:
         """The machine stops, without a word to anybody; it can be used again at once."""
+        for call in self.calls:
+            call.canceller = call.resetter = lambda call: None  # for whoever still has it
         self.calls.clear()
         self.ports.clear()
         self.letterboxes.clear()

@@ -165,7 +165,7 @@ class Town:
         case.patch(daemon, "BUILD", "CAAIGADJA")
         self._case = case
         self._folder = Path(case.mktemp()).absolute()
-        self._folder.mkdir()
+        self._folder.mkdir(exist_ok=True)
         for name, text in files.items():
             (self._folder / name).write_text(text)
         self.net = Net(START)
@@ -214,18 +214,23 @@ class Town:
         self.start(kind)
 
     def lose(self, kind: str, random: Random, outcome: Outcome) -> None:
-        """A machine loses its power."""
+        """A machine has lost its power."""
         service = self.services[kind]
-        for log in ("senderLog", "receiveLog"):
-            if hasattr(service, log):
-                getattr(service, log).flush()
-        self.host(kind).crash()
+        self.darken(kind)
         if hasattr(service, "lock"):
             service.lock.release()  # the kernel's business
         if outcome.killed:
             self.disks[kind].reboot()
         else:
             self.disks[kind] = self.disks[kind].after(random, outcome)
+
+    def darken(self, kind: str) -> None:
+        """Nothing leaves a machine any more, nor does it begin anything. It can be told again."""
+        service = self.services[kind]
+        for log in ("senderLog", "receiveLog"):
+            if hasattr(service, log):
+                getattr(service, log).flush()
+        self.host(kind).crash()
 
     def host(self, kind: str) -> Host:
         """Where a daemon runs."""
