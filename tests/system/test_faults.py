@@ -19,10 +19,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.system.conversation import Conversation, submit
 from tests.system.faults import SmallDisk, firstFree, limited, readOnly, unusable, without
 from tests.system.pair import Daemon, Pair, Sections, waitUntil
-from tests.system.soak import COLLEAGUE, INSIDE, MARK, OUTSIDE, Load, soak
+from tests.system.soak import COLLEAGUE, HASTY, INSIDE, MARK, OUTSIDE, Load, soak
 
 BUCHO = "bucho@test.jp"
-HASTY: Sections = {"retry": {"deferred": ["1s"], "refused": ["1s"]}}
 FEW = 30  # lines of a daemon's log, those of its start and end among them
 EACH = re.compile(  # lines that there may be for each message or each connection
     r"\[epost\.net\.receiver#warn\] B\S+ of \S+ refused: 45"
@@ -256,11 +255,11 @@ class FolderTests(FaultCase):
         self.assertQuiet(pair.backend)
 
     def test_logVanishes(self) -> None:
-        """Without its folders no log is written; mail goes on, and the log too when they are back."""
+        """Where its folders cannot be used no log is written; mail goes on, and the log too when they are back."""
         pair = self.pair()
         self.load.mixed(pair)
         self.acknowledged(50)
-        with without(pair.backend.folder / "senderlog"), without(pair.backend.folder / "receivelog"):
+        with unusable(pair.backend.folder / "senderlog"), unusable(pair.backend.folder / "receivelog"):
             self.acknowledged(50)
             waitUntil("the faults in the log", lambda: pair.backend.log().count("goes on without this log") == 2)
         waitUntil("the end in the log", lambda: pair.backend.log().count("lines are missing") == 2)
