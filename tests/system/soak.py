@@ -1,7 +1,7 @@
 """
 SIGKILL under load: C{make soak}. Clients hand over marked messages while one daemon after the other is killed at a
 random instant and started again; when the queues are empty every message that got its 250 is looked for in mailboxes,
-at the sink and in dead. Nothing may be lost or stuck; what is there twice is counted (RFC 1047 allows it after a crash).
+at the sink and in dead. Nothing may be lost or stuck; what is there twice is counted (RFC 1047).
 
     python -m tests.system.soak [rounds] [seed]
 
