@@ -10,6 +10,7 @@ import re
 import resource
 import socket
 import stat
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.system.conversation import Conversation, submit
 from tests.system.faults import SmallDisk, firstFree, limited, readOnly, unusable, without
 from tests.system.pair import Daemon, Pair, Sections, waitUntil
+from tests.system.sink import END, Sink
 from tests.system.soak import COLLEAGUE, HASTY, INSIDE, MARK, OUTSIDE, Load, soak
 
 BUCHO = "bucho@test.jp"
@@ -282,6 +284,35 @@ class FolderTests(FaultCase):
         self.started(pair.backend)
         self.accounted(pair)
         self.assertQuiet(pair.backend)
+
+
+class DestinationTests(FaultCase):
+    """Hosts that take what others need."""
+
+    def test_hangsAndFloods(self) -> None:
+        """A host that never greets and one that takes its time, each with a flood of mail, hold up nobody else's."""
+        gate = threading.Event()
+        slow, fast = self.enterContext(Sink()), self.enterContext(Sink())
+        slow.answer = lambda command: None if command != END or gate.wait(60) else "450 4.2.0 late"
+        deaf = self.enterContext(socket.create_server(("127.0.0.1", 0), backlog=100))
+        made = Pair(self.folder, HASTY, {**HASTY, "relay": {"verify": False}})
+        ports = {"deaf.example": deaf.getsockname()[1], "slow.example": slow.port, "fast.example": fast.port}
+        table = "".join(f"{domain}, 127.0.0.1, {port}\n" for domain, port in ports.items())
+        (made.etc / "gateway.dat").write_text(table)
+        pair = self.enterContext(made)
+        with Conversation(pair.gateway.port) as client:
+            client.say("EHLO test")
+            for count, domain in (300, "slow"), (300, "deaf"), (20, "fast"):
+                for _ in range(count):
+                    reply = client.mail(BUCHO, [f"user@{domain}.example"], b"X-Mark: x\r\n\r\n")
+                    self.assertTrue(reply.startswith("250"), reply)
+            fast.wait(20)
+        self.assertEqual(slow.messages, [])
+        gate.set()
+        slow.wait(300)
+        waitUntil("only the deaf one's left", lambda: len(pair.gateway.queue("incoming", "holding")) == 300)
+        self.assertQuiet(pair.gateway)
+        pair.gateway.kill()  # else its attempts have ten seconds to end
 
 
 class DamageTests(FaultCase):
