@@ -293,6 +293,7 @@ class Daemon(MultiService):
             self._noticeDomain,
             gateway.host if gateway else "",
             whole=settings.notice.message_id == "name",
+            octets=settings.notice.original_octets,
         )
         times = settings.retry
         patience = retry.Patience(

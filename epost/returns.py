@@ -32,12 +32,14 @@ class Letterhead:
     @ivar server: the host of the SMTPゲートウェイ setting, for senderlog; or empty.
     @ivar straight: whether a notice to a mailbox here goes straight into it.
     @ivar whole: whether the Message-Id of every notice has the whole name.
+    @ivar octets: of an original that is returned whole.
     """
 
     domain: Callable[[Address], str]
     server: str = ""
     straight: bool = True
     whole: bool = False
+    octets: int = 1048576
 
 
 class Returns:
@@ -133,7 +135,9 @@ class Returns:
         assert envelope.sender is not None
         name = entry.name.notice(ordinal, kind)
         fates = {envelope.recipients[place]: reply for place, reply in sorted(replies.items())}
-        about = Subject(name, envelope, head.domain(envelope.sender), fates, until, head.whole)
+        about = Subject(
+            name, envelope, head.domain(envelope.sender), fates, until, head.whole, entry.size > head.octets
+        )
         notice = compose(about, self._spool.content(entry.name).parts, now)
         goals = self._router.expand(envelope.sender)
         route = self._router.route(goals[0])

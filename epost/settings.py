@@ -240,6 +240,9 @@ class Notice:
         "number",
         "number: the first notice about a message bears its number alone, as E-Post's does. name: the whole name.",
     )
+    original_octets: int = key(
+        forms.count(), 1048576, "The greatest message that a notice returns whole, in octets; of another, its header."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -409,6 +409,18 @@ class OutcomeTests(DispatchCase):
         self.assertEqual((len(self.carrier.sent), self.spool.count()), (1, 0))
         self.assertEqual(len(self.spool.entries), 0)
 
+    def test_longOriginal(self) -> None:
+        """A message that is longer than the letterhead has it returns its header alone."""
+        self.letterhead = Letterhead(lambda sender: "test.jp", "", octets=100)
+        self.start(Patience(refused=()))
+        self.refuse(NO)
+        for size in (10, 1000):
+            self.accept("x@x.jp", content=b"Subject: s\r\n\r\n" + b"b" * size)
+        short, long = self.box("baito").values()
+        self.assertIn(b"b" * 10, short)
+        self.assertNotIn(b"b" * 10, long)
+        self.assertIn(b"Subject: s\r\n", long)
+
     def test_manyMailboxes(self) -> None:
         """What goes into mailboxes is recorded in one write, each with its outcome; a full one holds up no other."""
         records: list[tuple[Attempt, ...]] = []

@@ -6,7 +6,7 @@ memory: it is read to choose a boundary that none of its lines begins with and t
 read again to be passed on.
 
 Seed, C{B0000000186-R0001-E001.MSG}; RFC 2046 5.1 (multipart, boundary), 5.2.1; RFC 6532 3.7 (message/global);
-RFC 3834 5 (Auto-Submitted); RFC 5321 4.5.5 (null reverse path).
+RFC 3834 5 (Auto-Submitted); RFC 6522 4 (headers alone); RFC 5321 4.5.5 (null reverse path).
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from epost.mail.trace import date
 _BOUNDARY_OCTETS = 70  # RFC 2046 5.1.1
 _CHANGED_OCTETS = 16
 _LINE_OCTETS = 512  # as in the logs (spec 6)
+_HEADER_OCTETS = 65536  # of an original of which only the header is returned
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -65,6 +66,8 @@ class Subject:
     @ivar until: of a warning of delay: when tries end, seconds since 1970; L{None} where the delivery has failed.
     @ivar whole: whether the Message-Id holds the whole name. That of the first failure is by E-Post's way the
         original's own; every other notice has the whole name anyway.
+    @ivar long: whether the original is too long to be returned: only its header is (RFC 6522 4). The next host would
+        not take more than we did, and what is returned to a forged sender should be little.
     """
 
     name: Name
@@ -73,6 +76,7 @@ class Subject:
     replies: Mapping[Address, Reply]
     until: float | None = None
     whole: bool = False
+    long: bool = False
 
     @property
     def messageId(self) -> str:
@@ -90,11 +94,17 @@ def compose(about: Subject, original: Original, when: float) -> Notice:
     """
     sender = about.envelope.sender
     assert sender is not None  # nobody is told of what nobody sent
+    kind = "message/global" if about.envelope.utf8 else "message/rfc822"
+    if about.long:
+        whole, kind = original, "message/global-headers" if about.envelope.utf8 else "text/rfc822-headers"
+
+        def original() -> Iterator[bytes]:
+            yield _header(whole())
+
     boundary, eightBit = _survey(original, b"-----" + b64encode(f"{date(when)}{about.domain}".encode()))
     text = _text(about)
     plain = text.isascii()
     bits = "8bit" if eightBit or not plain else ""
-    kind = "message/global" if about.envelope.utf8 else "message/rfc822"
     delimiter = f"--{boundary.decode()}"
     lines = [
         f"Subject: {'Delivery failure' if about.until is None else 'Delivery delayed'}",
@@ -138,6 +148,8 @@ def _text(about: Subject) -> str:
     ]
     for recipient, reply in about.replies.items():
         lines += [_safe(str(recipient)), "", *(f"> {_safe(line)}" for line in reply.written(enhanced=True)), ""]
+    if about.long:
+        lines += ["It is too long to be returned: only its header follows.", ""]
     if about.until is not None:
         lines += [f"Attempts go on until {date(about.until)}. You need not send it again.", ""]
     return "\r\n".join(lines)
@@ -149,6 +161,20 @@ def _safe(text: str) -> str:
     line = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02X}", valid)
     octets = line.encode()
     return line if len(octets) <= _LINE_OCTETS else octets[:_LINE_OCTETS].decode("utf-8", "ignore") + "…"
+
+
+def _header(parts: Iterable[bytes]) -> bytes:
+    """The header of a message, its lines whole; of one that is very long only its begin."""
+    held = b""
+    for part in parts:
+        held += part
+        end = held.find(b"\r\n\r\n")
+        if 0 <= end <= _HEADER_OCTETS:
+            return held[: end + 2]
+        if len(held) > _HEADER_OCTETS:
+            end = held.rfind(b"\r\n", 0, _HEADER_OCTETS)
+            return held[: end + 2 if end >= 0 else _HEADER_OCTETS]
+    return held
 
 
 def _survey(original: Original, wish: bytes) -> tuple[bytes, bool]:

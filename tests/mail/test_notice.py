@@ -86,10 +86,11 @@ class NoticeTests(SynchronousTestCase):
         utf8: bool = False,
         domain: str = "test.jp",
         whole: bool = False,
+        long: bool = False,
     ) -> Notice:
         """A notice about the seed's message, or one that differs."""
         envelope = Envelope(sender, (USER2,), utf8=utf8)
-        about = Subject(name, envelope, domain, replies or {USER2: NO}, until, whole)
+        about = Subject(name, envelope, domain, replies or {USER2: NO}, until, whole, long)
         parts = [original[start : start + size] for start in range(0, len(original), size)]
         return compose(about, lambda: iter(parts), WHEN)
 
@@ -125,6 +126,28 @@ class NoticeTests(SynchronousTestCase):
         self.assertEqual(second.get_payload()[0]["Subject"], "x")
         self.assertEqual(found, original)
         self.assertEqual(message["Content-Transfer-Encoding"], None)
+
+    def test_long(self) -> None:
+        """Of what is too long the header is returned, and the sender is told so; wherever it is cut into parts."""
+        original = b"Subject: x\r\nTo: y\r\n\r\n" + b"\xff body\r\n" * 50000
+        for size in (1, 7, 65536):
+            message, text, second, found = self.parsed(
+                self.compose(original[: 900 if size < 9 else None], long=True, size=size)
+            )
+            self.assertEqual(second.get_content_type(), "text/rfc822-headers")
+            self.assertEqual(found, b"Subject: x\r\nTo: y\r\n")
+            self.assertEqual(message["Content-Transfer-Encoding"], None)
+            self.assertIn("It is too long to be returned: only its header follows.", text.get_payload())
+        second = self.parsed(self.compose(original, long=True, utf8=True))[2]
+        self.assertEqual(second.get_content_type(), "message/global-headers")
+
+    def test_longHeader(self) -> None:
+        """A header that is itself very long is cut at a line end; an original without any is its own header."""
+        for lines in (b"X: " + b"x" * 70 + b"\r\n") * 2000, b"X: " + b"x" * 70000:
+            found = self.parsed(self.compose(lines, long=True))[3]
+            self.assertLessEqual(len(found), 65536)
+            self.assertEqual(found, lines[: len(found)])
+        self.assertEqual(self.parsed(self.compose(b"X: y\r\n", long=True))[3], b"X: y\r\n")
 
     def test_severalRecipients(self) -> None:
         """Each has its own line, an empty line, all lines of its reply, an empty line."""
