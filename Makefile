@@ -8,6 +8,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 TRIAL  := $(BIN)/python -m twisted.trial
 NODE   := $(VENV)/interop
 ROUNDS := 50
+STORM  := 300
 
 # The harness that measures mail servers beside each other; which of its scenarios; seconds of a run.
 BENCH     ?= ../shared/bench/bench.py
@@ -45,8 +46,9 @@ interop: $(VENV)/interop.stamp ## clients and servers of others against the pair
 	    npm install --loglevel=error --no-audit --no-fund --prefix $(NODE) nodemailer@10
 	@$(BIN)/python -m tests.interop
 
-soak: $(VENV)/run.stamp ## both daemons killed fifty times under load (ROUNDS=): is all that got its 250 there?
+soak: $(VENV)/run.stamp ## both killed fifty times under load (ROUNDS=), then minutes of bad weather in memory (STORM=)
 	@$(BIN)/python -m tests.system.soak $(ROUNDS)
+	@$(BIN)/python -m tests.world.soak $(STORM)
 
 attack: $(VENV)/run.stamp ## eighteen attacks on the SMTP port: memory, and whether the next client is served
 	@$(BIN)/python -m tests.system.attack

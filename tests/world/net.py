@@ -48,6 +48,8 @@ class Net:
     @ivar hosts: by IP address.
     @ivar ends: both ends of every connection there ever was, in order, the caller's first.
     @ivar made: numbers the timed calls.
+    @ivar parted: until when two hosts do not reach each other, by both addresses: what is said on a connection comes
+        later, whoever calls is not heard, datagrams are lost.
     @ivar turns: how many timed calls were done.
     @ivar before: told before each of them, when nothing is under way in any host.
     """
@@ -59,6 +61,7 @@ class Net:
         self.hosts: dict[str, Host] = {}
         self.ends: list[End] = []
         self.made = count()
+        self.parted: dict[frozenset[str], float] = {}
         self.turns = 0
         self.before: Callable[[], object] = lambda: None
 
@@ -66,6 +69,10 @@ class Net:
         """A new host. @param skew: by how many seconds its clock is fast."""
         host = self.hosts[address] = Host(self, address, skew)
         return host
+
+    def apart(self, one: str, other: str) -> float:
+        """Until when two hosts are apart; in the past where they are not."""
+        return self.parted.get(frozenset((one, other)), 0.0)
 
     def run(self, seconds: float) -> None:
         """Let time pass, from one timed call to the next."""
@@ -197,7 +204,7 @@ class Letterbox:
         """Send it."""
         assert addr is not None
         there = self._host.net.hosts.get(addr[0])
-        if there is not None:
+        if there is not None and there.net.apart(self._host.address, there.address) <= there.net.now:
             there.callLater(there.net.seconds, self._deliver, there, addr[1], packet)
 
     def _deliver(self, there: Host, port: int, packet: bytes) -> None:
@@ -264,7 +271,7 @@ class Connector:
         factory.startedConnecting(self)
         here = IPv4Address("TCP", host.address, port)
         there = host.net.hosts.get(goal.host)
-        if there is not None:
+        if there is not None and host.net.apart(host.address, there.address) <= host.net.now:
             there.callLater(host.net.seconds, self._knock, there, here)
 
     def getDestination(self) -> IPv4Address:

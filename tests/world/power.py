@@ -182,6 +182,10 @@ class Run:
             self.faults += self._ledger.faults(cuts=2)
         self.twice = self._ledger.twice()
 
+    def log(self) -> list[tuple[str, str]]:
+        """What the disks have done since they last lost their power."""
+        return [entry for kind in KINDS for entry in self._town.disks[kind].log]
+
     def _recordNumbers(self) -> None:
         """Note every number that either daemon gives out."""
         following, ledger, town = Serial.next, self._ledger, self._town

@@ -6,6 +6,7 @@ All points with all outcomes: C{python -m tests.world.power}.
 """
 
 import gc
+from collections import Counter
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.world.disk import OUTCOMES, PowerLost
 from tests.world.power import FAULTS, TURN, Cut, Run, Scope, cases, parseCase, playground, points, shown
 from tests.world.sabotage import SABOTAGES, found
+from tests.world.soak import Storm
 from tests.world.stories import KINDS, STORIES
 
 SHARE = 200  # of so many cases one is played
@@ -75,6 +77,32 @@ class SabotageTests(SynchronousTestCase):
             self.assertEqual(failure, "", f"{name} is said to be harmless")
         else:
             self.assertTrue(failure, f"{name} is not found in {runs} runs")
+
+
+class StormTests(SynchronousTestCase):
+    """Long runs of the whole town in bad weather; more of them: C{make soak}."""
+
+    setUp, tearDown = PowerTests.setUp, PowerTests.tearDown
+
+    def test_storms(self) -> None:
+        """Some seeds, with every kind of trouble in them."""
+        troubles: Counter[str] = Counter()
+        for seed in range(100, 112):
+            storm = Storm(seed, self.folder)
+            self.assertEqual(storm.faults, [], f"python -m tests.world.soak 0 {seed}")
+            troubles += storm.troubles
+        self.assertEqual(set(troubles), {"power", "fault", "reset", "slow", "split", "clock"})
+
+    def test_found(self) -> None:
+        """They find, too, when clients are answered before the disk has done it."""
+        SABOTAGES["reply before commit"].apply(self.patch)
+        self.assertTrue(any(Storm(seed, self.folder).faults for seed in range(100, 120)))
+
+    def test_replay(self) -> None:
+        """A seed plays the same run again."""
+        one, two = Storm(103, self.folder), Storm(103, self.folder)
+        kinds = [(storm.acknowledged, storm.twice, storm.troubles, storm.log()) for storm in (one, two)]
+        self.assertEqual(kinds[0], kinds[1])
 
 
 def _each(case: type, play: str, names: object) -> None:

@@ -68,7 +68,8 @@ class End:
     def say(self, heard: Callable[..., object], *args: object) -> None:
         """Let something happen at the other end, in the order in which it is said."""
         net = self.host.net
-        self._latest = max(self._latest, net.now + net.seconds)
+        begins = max(net.now, net.apart(self.host.address, self.peer.host.address))
+        self._latest = max(self._latest, begins + net.seconds)
         self.peer.host.callLater(self._latest - net.now, heard, *args)
 
     def post(self, happens: Callable[..., object], *args: object) -> None:
