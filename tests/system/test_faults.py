@@ -137,6 +137,26 @@ class FullTests(FaultCase):
         self.assertEqual(len(re.findall("new mail is refused", pair.backend.log())), 1)
         self.assertEqual(len(re.findall("new mail is taken again", pair.backend.log())), 1)
 
+    def test_announced(self) -> None:
+        """A message that its client announces as larger than what is free is refused at MAIL, a smaller one taken."""
+        pair, disk = self.small()
+        disk.fill(10_000_000)
+        with Conversation(pair.backend.port) as client:
+            client.say("EHLO test")
+            reply = client.say(f"MAIL FROM:<{BUCHO}> SIZE=10000000")
+            self.assertEqual(reply, "452 4.3.1 Requested action not taken: insufficient system storage.")
+            self.assertIn("250 2.0.0", client.mail(BUCHO, [INSIDE], b"x\r\n", parameters=" SIZE=5000000"))
+        self.assertNotIn("refused", pair.backend.log())
+
+    def test_reserve(self) -> None:
+        """With a reserve that no disk has nothing is taken, and the log says so once."""
+        pair = self.pair({**HASTY, "spool": {"reserve_octets": 2**50}})
+        self.load.mixed(pair)
+        waitUntil("refusals", lambda: self.load.replies["452 4.3.1"] > 50)
+        self.load.stop()
+        self.assertEqual(pair.backend.log().count("new mail is refused"), 1)
+        self.assertQuiet(pair.backend)
+
 
 class LimitTests(FaultCase):
     """Limits of the process: files that may not grow, descriptors that have run out. No root is needed."""
