@@ -23,7 +23,7 @@ clock. The core never waits; the shell never decides.
     settings    every key, documented once; config reads them from TOML; forms: how values are written
     interfaces  the roles, as zope interfaces: the table of contents
     storage/    the spool and its crash table, mailboxes, serial, group commit, senderlog and receivelog
-    net/        Twisted transports: receiver, crowd and refusals (in); carrier, caller, exchanges (out); writing
+    net/        Twisted transports: receiver transaction crowd refusals (in), carrier caller exchanges (out), writing
     admission   who may write to whom; routes: where mail goes; both pure functions of the tables
     intake      what becomes of a message between 354 and 250
     verify      asks the next hop whether a recipient exists

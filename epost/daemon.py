@@ -37,7 +37,8 @@ from epost.net import caller
 from epost.net.carrier import Carrier
 from epost.net.crowd import Crowd
 from epost.net.exchanges import Exchanges
-from epost.net.receiver import Patience, ReceiverFactory
+from epost.net.receiver import ReceiverFactory
+from epost.net.transaction import Patience
 from epost.returns import Letterhead
 from epost.routes import Router
 from epost.settings import Settings

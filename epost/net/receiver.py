@@ -9,64 +9,26 @@ RFC 5321 4.5.3.2.7 (timeouts), 3.8 (421 at shutdown); spec 7 (receivelog), 8.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from epost.interfaces import IAdmission, IDraft, IIntake, IReceiveLog
-from epost.mail.address import Address
-from epost.mail.decision import Client, Decision
-from epost.mail.envelope import Envelope
-from epost.mail.name import Name
-from epost.mail.reply import Refused, Reply
+from epost.interfaces import IAdmission, IIntake, IReceiveLog
+from epost.mail.decision import Client
+from epost.mail.reply import Reply
 from epost.net.crowd import Crowd
 from epost.net.refusals import Refusals
+from epost.net.transaction import COMMANDS, Patience, Transaction
 from epost.net.writing import write
 from epost.smtp import wording
-from epost.smtp.server import (
-    Closed,
-    Content,
-    Data,
-    Discard,
-    End,
-    Event,
-    Hello,
-    Mail,
-    Rcpt,
-    ServerSession,
-    ServerSettings,
-    Want,
-)
+from epost.smtp.server import Closed, ServerSession, ServerSettings, Want
 
 _log = Logger()
-
-COMMANDS = 4096  # octets of commands read at a time: a reply may be twenty times as long as its command
-CONTENT = 65536  # octets of content read at a time
-SLOW = 1000  # octets a second: who sends more slowly for long holds a place that others want
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """
-    How long a client may be silent, in seconds.
-
-    @ivar command: between commands (RFC 5321 4.5.3.2.7).
-    @ivar content: between two pieces of content.
-    @ivar message: for a whole content, and a second more for each L{SLOW} octets of it.
-    @ivar farewell: until a client has read our last words and closed.
-    """
-
-    command: float = 300.0
-    content: float = 180.0
-    message: float = 600.0
-    farewell: float = 5.0
 
 
 @implementer(IPushProducer)
@@ -80,19 +42,14 @@ class Receiver(Protocol):
     """
 
     transport: Any  # ITCPTransport, IConsumer and IPushProducer at once
-    _mail: Mail
-    _verdict: Decision
-    _name: Name
     _timeout: IDelayedCall
-    _until: float  # when patience with the content ends
 
     def __init__(self, house: "ReceiverFactory", session: ServerSession, number: int, peer: str) -> None:
         self.house = house
         self.session = session
         self.number = number
         self.peer = peer
-        self._recipients: list[Address] = []
-        self._draft: IDraft | None = None
+        self._transaction = Transaction(house, self)
         self._waiting = False  # an event is undecided
         self._paused = False  # the client went on meanwhile: one read is kept, the next waits
         self._running = False  # inside _run
@@ -118,7 +75,7 @@ class Receiver(Protocol):
         """Feed the session and do what it asks; where it cannot go on yet, read no more than this."""
         if self._closing:
             return
-        if self._draft is None:
+        if not self.busy:
             self.house.crowd.heard(self)
         self.session.receive(data)
         if self._waiting:
@@ -133,7 +90,7 @@ class Receiver(Protocol):
             self._timeout.cancel()
         self._closing = True
         if not self._waiting:
-            self._discard()
+            self._transaction.discard()
         self.house.log.lines(self.number, self.session.transcript())
         self.house.log.closed(self.number)
         self.house.crowd.left(self, self.peer)
@@ -161,7 +118,7 @@ class Receiver(Protocol):
     @property
     def busy(self) -> bool:
         """Whether a message is being received or made durable."""
-        return self._draft is not None
+        return self._transaction.draft is not None
 
     def _run(self) -> None:
         """Do everything that can be done without more octets or an answer."""
@@ -182,18 +139,13 @@ class Receiver(Protocol):
             if type(event) is Closed:
                 closed = True
                 break
-            _ACTIONS[type(event)](self, event)
+            self._transaction.take(event)
         self._running = False
         self._flush()
         if closed:
             self._farewell()
         else:
-            patience = self.house.patience
-            if self._draft is None:
-                self._timeout.reset(patience.command)
-            else:
-                left = max(self._until - self.house.clock.seconds(), 0.0)
-                self._timeout.reset(min(patience.content, left))
+            self._timeout.reset(self._transaction.patience())
 
     def _flush(self) -> None:
         """Write what is to be written, at one go, and what receivelog is told."""
@@ -214,7 +166,7 @@ class Receiver(Protocol):
         if self._closing:
             return
         self._closing = True
-        self._discard()
+        self._transaction.discard()
         self._timeout.reset(self.house.patience.farewell)
         self.transport.unregisterProducer()
         if self.session.farewell:
@@ -234,7 +186,7 @@ class Receiver(Protocol):
             self.session.close(wording.timedOut(self.house.settings.host))
             self._run()
 
-    def _answer(self, reply: Reply) -> None:
+    def answer(self, reply: Reply) -> None:
         """Answer the undecided event, now or after a Deferred."""
         if self._closing:
             return  # nobody is there to hear it
@@ -246,111 +198,6 @@ class Receiver(Protocol):
                 if not self._choked:
                     self.transport.resumeProducing()
             self._run()
-
-    # What the session asks, one method for each event.
-
-    def _hello(self, event: Hello) -> None:
-        pass
-
-    def _decideMail(self, event: Mail) -> None:
-        """MAIL: the rules, then a number."""
-        house = self.house
-        verdict = house.admission.sender(self.session.client, event.path, event.blank)
-        reply = verdict.reply
-        if verdict.accepts:
-            try:
-                self._name = house.intake.name(event.size or 0)
-            except Refused as refused:
-                reply = refused.reply
-            self._mail, self._verdict = event, verdict
-            self._recipients.clear()
-        else:
-            house.refusals.tell(self.peer, "MAIL", event.path, verdict)
-        self._answer(reply)
-
-    def _decideRcpt(self, event: Rcpt) -> None:
-        """RCPT: the rules, which may have to ask the next hop."""
-        decision = self.house.admission.recipient(self.session.client, self._mail.path, self._verdict, event.path)
-        if isinstance(decision, Deferred):
-            decision.addCallbacks(self._recipientDecided, self._broken, callbackArgs=(event.path,))
-        else:
-            self._recipientDecided(decision, event.path)
-
-    def _recipientDecided(self, decision: Decision, path: Address) -> None:
-        if decision.accepts:
-            self._recipients.append(path)
-        else:
-            self.house.refusals.tell(self.peer, "RCPT", path, decision, f" from <{self._mail.path or ''}>")
-        self._answer(decision.reply)
-
-    def _openDraft(self, event: Data) -> None:
-        """DATA: somewhere to put the content."""
-        mail, client = self._mail, self.session.client
-        envelope = Envelope(mail.path, tuple(self._recipients), mail.utf8, mail.body, client.address)
-        try:
-            self._draft = self.house.intake.open(self._name, client, envelope)
-        except Refused as refused:
-            self._answer(refused.reply)
-        else:
-            self.house.crowd.working(self)
-            self._until = self.house.clock.seconds() + self.house.patience.message
-            self.transport.bufferSize = CONTENT
-            self._answer(wording.startInput(self._name))
-
-    def _content(self, event: Content) -> None:
-        draft = self._draft
-        assert draft is not None
-        self._until += len(event.part) / SLOW
-        draft.write(event.part)
-
-    def _commit(self, event: End) -> None:
-        """The end of data: the reply waits until the message is durable."""
-        draft = self._draft
-        assert draft is not None
-        draft.commit().addCallbacks(self._committed, self._broken)
-
-    def _committed(self, result: object) -> None:
-        self._ended()
-        self._answer(wording.received(self._name, self.session.client.extended))
-
-    def _broken(self, failure: Failure) -> None:
-        """What could not be done: a refusal is told, a defect of ours is logged and means not now."""
-        self._ended()
-        if isinstance(failure.value, Refused):
-            reply = failure.value.reply
-            _log.warn("{name} of {peer} refused: {reply}", name=self._name, peer=self.peer, reply=reply)
-        else:
-            _log.failure("{name} of {peer} failed", failure, name=self._name, peer=self.peer)
-            reply = wording.notNow()
-        self._answer(reply)
-
-    def _voided(self, event: Discard) -> None:
-        """The transaction is void."""
-        self._discard()
-        self._recipients.clear()
-
-    def _discard(self) -> None:
-        if self._draft is not None:
-            self._draft.discard()
-            self._ended()
-
-    def _ended(self) -> None:
-        """No message is at hand any more."""
-        self._draft = None
-        self.transport.bufferSize = COMMANDS
-        self._recipients = []
-        self.house.crowd.idle(self)
-
-
-_ACTIONS: dict[type[Event], Callable[..., None]] = {
-    Hello: Receiver._hello,
-    Mail: Receiver._decideMail,
-    Rcpt: Receiver._decideRcpt,
-    Data: Receiver._openDraft,
-    Content: Receiver._content,
-    End: Receiver._commit,
-    Discard: Receiver._voided,
-}
 
 
 class ReceiverFactory(Factory):

@@ -21,7 +21,8 @@ from epost.mail.envelope import Envelope
 from epost.mail.name import Name, numbered
 from epost.mail.reply import Refused, Reply
 from epost.net.crowd import Crowd
-from epost.net.receiver import Patience, ReceiverFactory
+from epost.net.receiver import ReceiverFactory
+from epost.net.transaction import Patience
 from epost.smtp.event import Content, End
 from epost.smtp.settings import ServerSettings
 from epost.storage.journal import ReceiveLog
@@ -482,6 +483,15 @@ class ReceiverTests(ReceiverCase):
         self.assertEqual(client.hear(), ["250 2.0.0 fine", "250 2.0.0 Ok."])
         client.say("DATA")
         self.assertEqual([str(path) for path in self.house.drafts[0].envelope.recipients], ["g@h.i"])
+
+    def test_brokenRecipient(self) -> None:
+        """A recipient whose decision breaks is put off, and the others of the message stay."""
+        client = self.client(*OPEN)
+        self.house.rcpt = lambda: fail(RuntimeError("a bug"))
+        self.assertEqual(client.hear("RCPT TO:<g@h.i>")[0][:3], "451")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        client.say("DATA")
+        self.assertEqual([str(path) for path in self.house.drafts[0].envelope.recipients], ["d@e.f"])
 
     # The client is gone.
 

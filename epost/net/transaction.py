@@ -1,0 +1,212 @@
+"""
+What a client hands over, from MAIL to the reply to the end of data: the session's events, to admission and intake.
+
+It decides nothing and stores nothing; it keeps what was decided until it is needed, and answers each event once, now or
+when a Deferred fires. The connection that the client has is the business of L{epost.net.receiver}.
+
+RFC 5321 3.3 (mail transactions), 4.5.3.2.5 and 6 (timeouts within content); spec 8.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from epost.interfaces import IAdmission, IDraft, IIntake
+from epost.mail.address import Address
+from epost.mail.decision import Decision
+from epost.mail.envelope import Envelope
+from epost.mail.name import Name
+from epost.mail.reply import Refused, Reply
+from epost.net.crowd import Crowd
+from epost.net.refusals import Refusals
+from epost.smtp import wording
+from epost.smtp.server import Content, Data, Discard, End, Event, Hello, Mail, Rcpt, ServerSession
+
+_log = Logger()
+
+COMMANDS = 4096  # octets of commands read at a time: a reply may be twenty times as long as its command
+CONTENT = 65536  # octets of content read at a time
+SLOW = 1000  # octets a second: who sends more slowly for long holds a place that others want
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """
+    How long a client may be silent, in seconds.
+
+    @ivar command: between commands (RFC 5321 4.5.3.2.7).
+    @ivar content: between two pieces of content.
+    @ivar message: for a whole content, and a second more for each L{SLOW} octets of it.
+    @ivar farewell: until a client has read our last words and closed.
+    """
+
+    command: float = 300.0
+    content: float = 180.0
+    message: float = 600.0
+    farewell: float = 5.0
+
+
+class House(Protocol):
+    """What all transactions of a daemon share."""
+
+    admission: IAdmission
+    intake: IIntake
+    crowd: Crowd
+    refusals: Refusals
+    patience: Patience
+    clock: IReactorTime
+
+
+class Guest(Protocol):
+    """The connection of one client."""
+
+    session: ServerSession
+    peer: str
+    transport: Any
+
+    def leave(self, reply: Reply) -> None:
+        """See L{epost.net.crowd.Member}."""
+
+    def answer(self, reply: Reply) -> None:
+        """Answer the event that is undecided."""
+
+
+class Transaction:
+    """
+    What one client hands over, one message after the other.
+
+    @ivar draft: the content on its way; L{None} where no message is at hand.
+    """
+
+    _mail: Mail
+    _verdict: Decision
+    _name: Name
+    _until: float  # when patience with the content ends
+
+    def __init__(self, house: House, guest: Guest) -> None:
+        self.house = house
+        self.guest = guest
+        self.draft: IDraft | None = None
+        self._recipients: list[Address] = []
+
+    def take(self, event: Event) -> None:
+        """Do what an event of the session asks for."""
+        _ACTIONS[type(event)](self, event)
+
+    def patience(self) -> float:
+        """For how long the client may be silent now, in seconds."""
+        if self.draft is None:
+            return self.house.patience.command
+        return min(self.house.patience.content, max(self._until - self.house.clock.seconds(), 0.0))
+
+    def _hello(self, event: Hello) -> None:
+        """Nothing is to be done."""
+
+    def _decideMail(self, event: Mail) -> None:
+        """MAIL: the rules, then a number."""
+        house = self.house
+        verdict = house.admission.sender(self.guest.session.client, event.path, event.blank)
+        reply = verdict.reply
+        if verdict.accepts:
+            try:
+                self._name = house.intake.name(event.size or 0)
+            except Refused as refused:
+                reply = refused.reply
+            self._mail, self._verdict = event, verdict
+            self._recipients.clear()
+        else:
+            house.refusals.tell(self.guest.peer, "MAIL", event.path, verdict)
+        self.guest.answer(reply)
+
+    def _decideRcpt(self, event: Rcpt) -> None:
+        """RCPT: the rules, which may have to ask the next hop."""
+        decision = self.house.admission.recipient(self.guest.session.client, self._mail.path, self._verdict, event.path)
+        if isinstance(decision, Deferred):
+            decision.addCallbacks(self._recipientDecided, self._broken, callbackArgs=(event.path,))
+        else:
+            self._recipientDecided(decision, event.path)
+
+    def _recipientDecided(self, decision: Decision, path: Address) -> None:
+        if decision.accepts:
+            self._recipients.append(path)
+        else:
+            self.house.refusals.tell(self.guest.peer, "RCPT", path, decision, f" from <{self._mail.path or ''}>")
+        self.guest.answer(decision.reply)
+
+    def _openDraft(self, event: Data) -> None:
+        """DATA: somewhere to put the content."""
+        mail, client = self._mail, self.guest.session.client
+        envelope = Envelope(mail.path, tuple(self._recipients), mail.utf8, mail.body, client.address)
+        try:
+            self.draft = self.house.intake.open(self._name, client, envelope)
+        except Refused as refused:
+            self.guest.answer(refused.reply)
+        else:
+            self.house.crowd.working(self.guest)
+            self._until = self.house.clock.seconds() + self.house.patience.message
+            self.guest.transport.bufferSize = CONTENT
+            self.guest.answer(wording.startInput(self._name))
+
+    def _content(self, event: Content) -> None:
+        draft = self.draft
+        assert draft is not None
+        self._until += len(event.part) / SLOW
+        draft.write(event.part)
+
+    def _commit(self, event: End) -> None:
+        """The end of data: the reply waits until the message is durable."""
+        draft = self.draft
+        assert draft is not None
+        draft.commit().addCallbacks(self._committed, self._uncommitted)
+
+    def _committed(self, result: object) -> None:
+        self._ended()
+        self.guest.answer(wording.received(self._name, self.guest.session.client.extended))
+
+    def _uncommitted(self, failure: Failure) -> None:
+        self._ended()
+        self._broken(failure)
+
+    def _broken(self, failure: Failure) -> None:
+        """What could not be done: a refusal is told, a defect of ours is logged and means not now."""
+        if isinstance(failure.value, Refused):
+            reply = failure.value.reply
+            _log.warn("{name} of {peer} refused: {reply}", name=self._name, peer=self.guest.peer, reply=reply)
+        else:
+            _log.failure("{name} of {peer} failed", failure, name=self._name, peer=self.guest.peer)
+            reply = wording.notNow()
+        self.guest.answer(reply)
+
+    def _voided(self, event: Discard) -> None:
+        """The transaction is void."""
+        self.discard()
+        self._recipients.clear()
+
+    def discard(self) -> None:
+        """Forget the message at hand, if there is one."""
+        if self.draft is not None:
+            self.draft.discard()
+            self._ended()
+
+    def _ended(self) -> None:
+        """No message is at hand any more."""
+        self.draft = None
+        self.guest.transport.bufferSize = COMMANDS
+        self._recipients = []
+        self.house.crowd.idle(self.guest)
+
+
+_ACTIONS: dict[type[Event], Callable[..., None]] = {
+    Hello: Transaction._hello,
+    Mail: Transaction._decideMail,
+    Rcpt: Transaction._decideRcpt,
+    Data: Transaction._openDraft,
+    Content: Transaction._content,
+    End: Transaction._commit,
+    Discard: Transaction._voided,
+}
