@@ -29,11 +29,11 @@ clock. The core never waits; the shell never decides.
     verify      asks the next hop whether a recipient exists
     dispatch    the queue; agenda: when; lanes: to whom; errand: one attempt; returns: notices and warnings
     reload      reads the tables again when they change
-    daemon      what both daemons are made of; backend and gateway: the two commands
+    daemon      what both daemons are made of; commandline: what both commands take; backend and gateway: the two
 
 Arrows point down; a test reads every import:
 
-    backend, gateway → daemon → everything below
+    backend, gateway → commandline → daemon → everything below
     dispatch, returns → interfaces, mail        intake, verify → interfaces, smtp.wording, mail
     admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail

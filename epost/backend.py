@@ -5,14 +5,14 @@ ESMTP server, a Maildir for each account, and the queue that passes on what is f
 is made of; C{[mailboxes]} in its configuration is what makes it a back-end.
 """
 
-from epost import daemon
+from epost import commandline
 
 
-class Options(daemon.Options):
+class Options(commandline.Options):
     """The command line."""
 
     kind = "backend"
     synopsis = "[options] --config FILE"
 
 
-makeService = daemon.makeDaemon
+makeService = commandline.makeDaemon

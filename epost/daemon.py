@@ -5,18 +5,17 @@ Ports are opened while the process still may open them; everything that touches 
 become the user it will be. At the end the order is turned round: no new clients, then the messages at hand, then the
 queue, then the disk, then the logs.
 
-A configuration that is wrong, and a folder that another daemon holds, end the start with the words that say so and
-with status 1, before anything was made and before any port was opened.
+What only shows when the daemon is the user that it will be, a port that is taken or a folder that cannot be made, ends
+the start with the words that say so and with status 1.
 """
 
 import gc
-import os
 import resource
 import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, succeed
@@ -24,9 +23,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
-from twisted.python import usage
 
-from epost import __version__, config, reload
+from epost import __version__, reload
 from epost.admission import Admission
 from epost.dispatch import Dispatcher
 from epost.intake import Intake, Marks
@@ -62,54 +60,6 @@ FILES = 1000  # open files beside those of clients: a group commit, connections 
 GRACE = 10.0  # seconds that messages at hand have when the daemon stops
 
 _log = Logger()
-
-
-class Options(usage.Options):
-    """The command line of both daemons."""
-
-    kind = ""
-    optParameters: ClassVar = [["config", "c", None, "The configuration, a TOML file."]]
-    optFlags: ClassVar = [["check", None, "Read everything, make nothing, say what is wrong, and end."]]
-
-    def postOptions(self) -> None:
-        """With --check, say what is wrong and end: 0 where nothing is, else 1."""
-        if self["config"] is None:
-            raise usage.UsageError(f"which configuration? epost-{self.kind} --config FILE")
-        if self["check"]:
-            faults, notes = reload.check(self["config"], self.kind)
-            for fault in faults:
-                print(fault)
-            for note in notes:
-                print(f"{note} (a remark: this is allowed)")
-            if not faults:
-                print(f"{self['config']}: no faults")
-            raise SystemExit(1 if faults else 0)
-
-
-def makeDaemon(
-    options: Options, reactor: Any = None, disk: IDisk | None = None, pool: Worker | None = None
-) -> "Daemon":
-    """
-    The daemon of a command line.
-
-    @param reactor: clock and network; L{None}: the process's own.
-    @param disk: see L{Daemon}.
-    @param pool: see L{Daemon}.
-    @raise SystemExit: with status 1, behind the words that say what is wrong.
-    """
-    if reactor is None:
-        from twisted.internet import reactor
-    try:
-        settings, directory = reload.load(os.path.abspath(options["config"]), options.kind)
-        if settings.folder.is_dir() and (settings.folder / "lock").exists():
-            FolderLock(str(settings.folder)).release()  # told here the words reach the terminal
-    except (config.ConfigError, FolderTaken) as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error
-    except OSError as error:
-        print(f"{options['config']}: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
-    return Daemon(settings, directory, reactor, disk, pool)
 
 
 class _Door(Factory):
@@ -354,4 +304,4 @@ def hasIPv6() -> bool:
         return not probe.connect_ex(("2001:db8::1", 53))
 
 
-__all__ = ["BUILD", "GRACE", "Daemon", "Options", "hasIPv6", "makeDaemon", "raiseFileLimit"]
+__all__ = ["BUILD", "GRACE", "Daemon", "hasIPv6", "raiseFileLimit"]

@@ -5,14 +5,14 @@ It has no mailboxes: it applies the rules of effect.dat and passes mail on by ga
 made of.
 """
 
-from epost import daemon
+from epost import commandline
 
 
-class Options(daemon.Options):
+class Options(commandline.Options):
     """The command line."""
 
     kind = "gateway"
     synopsis = "[options] --config FILE"
 
 
-makeService = daemon.makeDaemon
+makeService = commandline.makeDaemon

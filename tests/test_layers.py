@@ -43,8 +43,9 @@ MAY: dict[str, set[str]] = {
     "dispatch": _ROLES | {"agenda", "errand", "lanes", "returns"},
     "reload": _READING,
     "daemon": _BELOW,
-    "backend": _BELOW | {"daemon"},
-    "gateway": _BELOW | {"daemon"},
+    "commandline": _BELOW | {"daemon"},
+    "backend": _BELOW | {"commandline"},
+    "gateway": _BELOW | {"commandline"},
 }
 
 PURE = {"mail", "smtp", "tables", "forms", "settings", "config"}

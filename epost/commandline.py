@@ -1,0 +1,66 @@
+"""
+The command line of both daemons.
+
+A configuration that is wrong, and a folder that another daemon holds, end the command with the words that say so and
+with status 1, before anything was made and before any port was opened; C{--check} says the same and does nothing else.
+"""
+
+import os
+import sys
+from typing import Any, ClassVar
+
+from twisted.python import usage
+
+from epost import config, reload
+from epost.daemon import Daemon
+from epost.storage.disk import IDisk
+from epost.storage.lock import FolderLock, FolderTaken
+from epost.storage.thread import Worker
+
+
+class Options(usage.Options):
+    """The command line of both daemons."""
+
+    kind = ""
+    optParameters: ClassVar = [["config", "c", None, "The configuration, a TOML file."]]
+    optFlags: ClassVar = [["check", None, "Read everything, make nothing, say what is wrong, and end."]]
+
+    def postOptions(self) -> None:
+        """With --check, say what is wrong and end: 0 where nothing is, else 1."""
+        if self["config"] is None:
+            raise usage.UsageError(f"which configuration? epost-{self.kind} --config FILE")
+        if self["check"]:
+            faults, notes = reload.check(self["config"], self.kind)
+            for fault in faults:
+                print(fault)
+            for note in notes:
+                print(f"{note} (a remark: this is allowed)")
+            if not faults:
+                print(f"{self['config']}: no faults")
+            raise SystemExit(1 if faults else 0)
+
+
+def makeDaemon(
+    options: Options, reactor: Any = None, disk: IDisk | None = None, pool: Worker | None = None
+) -> "Daemon":
+    """
+    The daemon of a command line.
+
+    @param reactor: clock and network; L{None}: the process's own.
+    @param disk: see L{Daemon}.
+    @param pool: see L{Daemon}.
+    @raise SystemExit: with status 1, behind the words that say what is wrong.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    try:
+        settings, directory = reload.load(os.path.abspath(options["config"]), options.kind)
+        if settings.folder.is_dir() and (settings.folder / "lock").exists():
+            FolderLock(str(settings.folder)).release()  # told here the words reach the terminal
+    except (config.ConfigError, FolderTaken) as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from error
+    except OSError as error:
+        print(f"{options['config']}: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+    return Daemon(settings, directory, reactor, disk, pool)
