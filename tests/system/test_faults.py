@@ -26,7 +26,7 @@ from tests.system.soak import COLLEAGUE, HASTY, INSIDE, MARK, OUTSIDE, Load, soa
 BUCHO = "bucho@test.jp"
 FEW = 30  # lines of a daemon's log, those of its start and end among them
 EACH = re.compile(  # lines that there may be for each message or each connection
-    r"\[epost\.net\.receiver#warn\] B\S+ of \S+ refused: 45"
+    r"\[epost\.net\.\w+#warn\] B\S+ of \S+ refused: 45"
     r"|\[epost\.dispatch\.Dispatcher#warn\] B\S+ cannot be read: 451"
     r"|\[twisted\.internet\.tcp\.Port#info\] .*EMFILE"
 )
