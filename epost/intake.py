@@ -97,20 +97,16 @@ class Intake:
             self.marks.received + (HANDED if client.known else 0),
             trace.missing(name, self.marks.host, envelope.sender, now) if ours else None,
         )
+        field = trace.received(client, self.marks.host, self.marks.version, name, envelope.utf8, now)
         routes = {self.router.route(address) for address in envelope.recipients}
         only = next(iter(routes))
         if len(routes) == 1 and isinstance(only, Local) and self.inbox is not None:
             front = trace.delivery(envelope.sender, envelope.recipients[0])
-            draft = _Draft(self.inbox.draft(only, name, front), heading, lambda size: self._delivered(name, only, now))
-        else:
-            history = self._held(routes, now)
-            draft = _Draft(
-                self.spool.draft(name, envelope, now, history),
-                heading,
-                lambda size: self.accepted(Entry(name, envelope, now, size, history)),
-            )
-        draft.begin(trace.received(client, self.marks.host, self.marks.version, name, envelope.utf8, now))
-        return draft
+            box = self.inbox.draft(only, name, front)
+            return _Draft(box, field, heading, lambda size: self._delivered(name, only, now))
+        history = self._held(routes, now)
+        letter = self.spool.draft(name, envelope, now, history)
+        return _Draft(letter, field, heading, lambda size: self.accepted(Entry(name, envelope, now, size, history)))
 
     def _held(self, routes: set[Route], now: float) -> tuple[Attempt, ...]:
         """What is to be told of a message for which there is nothing to do but wait: which line of a table holds it."""
@@ -126,28 +122,25 @@ class Intake:
 class _Draft:
     """The content on its way into a store, with what we write in front of it."""
 
-    def __init__(self, store: IDraft, heading: Heading, done: Callable[[int], None]) -> None:
+    def __init__(self, store: IDraft, field: bytes, heading: Heading, done: Callable[[int], None]) -> None:
+        """@param field: our own Received field, in front of all that the client wrote."""
         self._store = store
+        self._front = field  # goes in front of the next part
         self._heading = heading
         self._done = done
         self._size = 0
 
-    def begin(self, field: bytes) -> None:
-        """Our own Received field, in front of all that the client wrote."""
-        self._put(field)
-
     def write(self, part: bytes) -> None:
         """See L{IDraft}."""
-        if self._heading.ended:
-            self._put(part)
-        else:
-            for piece in self._heading.feed(part):
-                self._put(piece)
+        if not self._heading.ended:
+            part = b"".join((self._front, *self._heading.feed(part)))
+            self._front = b""
+        self._put(part)
 
     def commit(self) -> "Deferred[None]":
         """See L{IDraft}. Fails with 554 5.4.6 where the message has gone in circles."""
-        for piece in self._heading.finish():
-            self._put(piece)
+        if rest := b"".join((self._front, *self._heading.finish())):
+            self._put(rest)
         if self._heading.tooMany:
             self._store.discard()
             return fail(Refused(wording.tooManyReceived()))

@@ -37,7 +37,7 @@ def split(line: str) -> tuple[str, str]:
     @param line: without its CRLF. Octets that are not UTF-8 are surrogates, which no grammar here takes.
     @raise Refused: no command can look like this (bare CR or LF, NUL and other controls, nothing at all).
     """
-    if _CONTROL.search(line):
+    if not line.isprintable() and _CONTROL.search(line):
         raise Refused(wording.unknownCommand())
     verb, _, argument = line.partition(" ")
     if "\t" in verb:  # as good as a blank here; inside quotes it is no text (RFC 5321 4.1.2)
