@@ -68,6 +68,7 @@ class Spool:
         self._commits = commits
         self._moved: dict[str, str] = {}  # stem -> path, of those that do not stand where their name says
         self._unremoved: list[str] = []  # messages that have ended and could not be removed
+        self._unwritten: dict[str, tuple[Attempt, ...]] = {}  # by stem: what the disk did not take
         self._fresh: dict[str, bytes] = {}  # by stem: content of short messages, which came last and nobody asked for
         self._moving = Lock()  # a path is looked up and opened in the committing thread too
         for name in (INCOMING, HOLDING, DEAD):
@@ -158,7 +159,8 @@ class Spool:
         try:
             letter = readLetter(self._disk, descriptor)
             stands = self._standing(name)
-            return Entry(stands, letter.envelope, letter.queued, letter.size, letter.attempts)
+            attempts = letter.attempts + self._unwritten.get(name.stem, ())
+            return Entry(stands, letter.envelope, letter.queued, letter.size, attempts)
         except Damaged as damaged:
             raise self._damaged(name, descriptor, str(damaged)) from damaged
         except OSError as error:
@@ -188,15 +190,18 @@ class Spool:
         """
         Add a line for each; then a name and a date, where it is to be tried again.
 
-        On a full disk the line is missing and is forgotten by the next start; the name tells of it still. Where the
-        name could not be given the entry that is returned keeps the old one.
+        What a full disk does not take is remembered and added with the next line, or whoever has the message already
+        would get it at each attempt. The next start has forgotten it; the name tells of it still. Where the name could
+        not be given the entry that is returned keeps the old one.
         """
         after = entry.after(*attempts)
         due = after.due
         old = self._path(entry.name)
+        attempts = self._unwritten.pop(entry.name.stem, ()) + attempts
         try:
             self._disk.append(old, b"".join(map(format.line, attempts)))
         except OSError as error:
+            self._unwritten[entry.name.stem] = attempts
             self._trouble(old, "an attempt is not written down", error)
         if due is not None:
             new = f"{self._folder(HOLDING)}/{after.name}"
@@ -269,6 +274,7 @@ class Spool:
     def _forget(self, name: Name) -> None:
         """It has left the queue."""
         self._moved.pop(name.stem, None)
+        self._unwritten.pop(name.stem, None)
         self._fresh.pop(name.stem, None)
         self._waiting -= 1
 

@@ -301,14 +301,24 @@ class FaultyDiskTests(SynchronousTestCase):
         self.assertEqual(self.story.acknowledged, {good.stem})
 
     def test_recordOnAFullDisk(self) -> None:
-        """An attempt that cannot be written down is known to this process, and its name and date tell the next."""
+        """
+        An attempt that cannot be written down is known to this process, and its name and date tell the next; when there
+        is room again it is written down with the attempt that follows.
+        """
         name = self.story.queue()
         self.story.turns.run()
         self.world.room = 5
         after = self.story.spool.record(self.story.entry(name), failed())
         self.assertEqual(after, self.story.entry(name).after(failed()))
         self.assertEqual(self.world.names("/work/holding"), [str(after.name)])
-        self.assertEqual(self.story.spool.load(after.name).attempts, ())
+        self.assertEqual(self.story.spool.load(after.name), after)
+        self.world.room = None
+        twice = self.story.spool.record(after, failed())
+        self.assertEqual(self.story.spool.load(twice.name), twice)
+        self.story = Story(self.world, "fsync")
+        self.story.start()
+        self.story.spool.adopt(1)
+        self.assertEqual(self.story.spool.load(twice.name).attempts, (failed(), failed()))
 
     def test_renameFails(self) -> None:
         """Where the new name cannot be given the entry says which one the file has."""
