@@ -2,7 +2,8 @@
 The proof of the proof: the product broken on purpose, at run time, in ways that look harmless.
 
 Each L{Sabotage} leaves out a sync, swaps an order, or answers too early. The runs of L{tests.world.power} must find
-what it does. Where they cannot, as the contract allows what comes of it, it says why.
+what it does. Where they cannot, as the contract allows what comes of it, it says why. The lock of the work folder is
+not among them: it is the kernel's, and what a crash leaves in its file means nothing.
 
     python -m tests.world.sabotage [NAME …]      each of them, and the first run that finds it
 """

@@ -16,6 +16,7 @@ from pathlib import Path
 from twisted.internet.protocol import ClientFactory, Protocol
 
 from tests.world.town import FILES, Outside, Talk, Town
+from tests.world.wire import CHUNK
 
 BACKEND, GATEWAY = "192.168.0.102", "192.168.0.103"
 PC = "192.168.0.7"  # a client inside
@@ -152,6 +153,7 @@ class Story:
     @ivar files: configurations and tables that differ.
     @ivar down: seconds that a machine without power stays off.
     @ivar look: seconds between two looks at the tables.
+    @ivar segment: octets that a host is given at a time, at most.
     """
 
     letters: tuple[Letter, ...]
@@ -159,6 +161,7 @@ class Story:
     files: dict[str, str] = field(default_factory=dict)
     down: float = 0.0
     look: float = 60.0
+    segment: int = CHUNK
 
     @property
     def busy(self) -> float:
@@ -248,6 +251,7 @@ STORIES = {
     "held": Story((Letter("hel", "bucho@test.jp", {_OUT: OUTSIDE}),), ((6.0, doFree),), _HELD, look=1.0),
     "twins": Story((Letter("twi", "bucho@test.jp", {"kacho@test.jp": BOX, "user1@test.jp": BOX}),)),
     "inward": Story((Letter("inw", _OUT, {"kacho@test.jp": BOX}, front=GATEWAY),)),
+    "octets": Story((Letter("oct", "kacho@test.jp", {_OUT: OUTSIDE}, lines=1),), segment=5),
     "long": Story((Letter("lon", "kacho@test.jp", {"bucho@test.jp": BOX}, lines=1300),), files=_FSYNC),
     "longer": Story((Letter("lor", "bucho@test.jp", {_OUT: OUTSIDE, "kacho@test.jp": BOX}, lines=1300),)),
     "crowd": Story(_CROWD),
@@ -404,6 +408,7 @@ class Ledger:
 def makeTown(case: object, story: Story) -> Town:
     """The town of a story; no daemon has started yet."""
     town = Town(case, files=SHORTENED | story.files, begins=False)  # type: ignore[arg-type]
+    town.net.segment = story.segment
     town.outside = Outside()
     town.outside.protocol = Picky
     town.stranger.ports[25] = town.outside
