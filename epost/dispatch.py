@@ -33,7 +33,7 @@ from epost.mail.route import Held, Local, Nowhere, Onward, Route
 from epost.returns import Letterhead, Returns
 
 RECIPIENTS = 100  # of one transaction: every server takes as many (RFC 5321 4.5.3.1.8)
-PAUSE = 300.0  # seconds after a fault of ours
+PAUSE = 60.0  # seconds after a fault of ours
 ADOPTED = 500  # names taken over in one turn
 
 DELIVERED = Reply(250, ("Delivered.",), "2.0.0")
@@ -154,8 +154,7 @@ class Dispatcher(Service):
         try:
             entry = self.spool.load(name)
         except Refused as refused:
-            self._log.warn("{name} cannot be read: {reply}", name=name, reply=refused.reply)
-            if refused.reply.transient:
+            if refused.reply.transient:  # the spool has told the log why
                 self._agenda.add(name, self.clock.seconds() + PAUSE)
         except Exception:
             self._log.failure("{name} is put off", name=name)

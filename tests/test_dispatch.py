@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from epost.dispatch import Dispatcher
+from epost.dispatch import PAUSE, Dispatcher
 from epost.errand import Desk, Errand, Open
 from epost.interfaces import ICarrier, IChannel, IRouter, ISenderLog, Parcel, Report
 from epost.lanes import REST, Lanes, Limits
@@ -551,7 +551,7 @@ class NoticeTests(DispatchCase):
         pending.callback(Report((NO,), "mx.jp:25"))
         self.assertEqual(self.spool.entries[second.name.stem].abandoned(), {0: NO})
         self.refuse(OK)
-        self.clock.advance(300)
+        self.clock.advance(PAUSE)
         self.assertNotIn(second.name.stem, self.spool.entries)
         self.assertEqual(str(self.carrier.sent[-1][0].name), f"{second.name}-E001")
 

@@ -173,10 +173,15 @@ class Transaction:
         self._broken(failure)
 
     def _broken(self, failure: Failure) -> None:
-        """What could not be done: a refusal is told, a defect of ours is logged and means not now."""
+        """
+        What could not be done: a refusal is told, a defect of ours is logged and means not now.
+
+        Of what may be done later the log is told once, by whoever could not do it, and not for each message.
+        """
         if isinstance(failure.value, Refused):
             reply = failure.value.reply
-            _log.warn("{name} of {peer} refused: {reply}", name=self._name, peer=self.guest.peer, reply=reply)
+            if reply.permanent:
+                _log.warn("{name} of {peer} refused: {reply}", name=self._name, peer=self.guest.peer, reply=reply)
         else:
             _log.failure("{name} of {peer} failed", failure, name=self._name, peer=self.guest.peer)
             reply = wording.notNow()
