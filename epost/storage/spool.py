@@ -79,6 +79,7 @@ class Spool:
         self.highest = max([name.number for name, _ in found] + [name.number for name in dead if name], default=0)
         self._unowned = self._unique(found)
         self._waiting = len(self._unowned)
+        self._notices = {name.stem for name, _ in self._unowned if name.isNotice}  # in the queue now
 
     # What a start finds.
 
@@ -137,12 +138,20 @@ class Spool:
     # What is asked of a message.
 
     def draft(self, name: Name, envelope: Envelope, queued: float, history: tuple[Attempt, ...] = ()) -> LetterDraft:
-        """Begin a message, in C{incoming}; in C{holding} where it has a history."""
+        """
+        Begin a message, in C{incoming}; in C{holding} where it has a history.
+
+        @raise Refused: it is a notice, and an earlier process has left one of its name that is still to be delivered.
+        """
+        if name.stem in self._notices:  # by its stem a message is found: there cannot be two
+            raise Refused(FAILED)
         head, tail = format.head(envelope, queued), b"".join(map(format.line, history))
         folder = self._folder(HOLDING if history else INCOMING)
 
         def stored() -> None:
             self._waiting += 1
+            if name.isNotice:
+                self._notices.add(name.stem)
             if draft.short is not None and not history:
                 self._fresh[name.stem] = draft.short
                 if len(self._fresh) > FRESH:
@@ -273,6 +282,7 @@ class Spool:
 
     def _forget(self, name: Name) -> None:
         """It has left the queue."""
+        self._notices.discard(name.stem)
         self._moved.pop(name.stem, None)
         self._unwritten.pop(name.stem, None)
         self._fresh.pop(name.stem, None)

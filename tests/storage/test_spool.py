@@ -320,6 +320,17 @@ class FaultyDiskTests(SynchronousTestCase):
         self.story.spool.adopt(1)
         self.assertEqual(self.story.spool.load(twice.name).attempts, (failed(), failed()))
 
+    def test_noticeLeftBehind(self) -> None:
+        """While a notice of a process before waits, be it under another retry number, none of its name is written."""
+        name = self.story.queue().notice(1)
+        self.world.put(f"/work/holding/{name}-R0001", b"")
+        self.story = Story(self.world, "fsync")
+        self.story.start()
+        self.assertRaises(Refused, self.story.spool.draft, name, ENVELOPE, QUEUED)
+        (left,) = self.story.spool.adopt(1)
+        self.assertRaises(Refused, self.story.spool.load, left.name)  # it is empty, so it is dropped
+        self.story.spool.draft(name, ENVELOPE, QUEUED)
+
     def test_renameFails(self) -> None:
         """Where the new name cannot be given the entry says which one the file has."""
         name = self.story.queue()
