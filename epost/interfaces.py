@@ -70,6 +70,7 @@ class ISpool(Interface):
         Begin a message. C{name} is unused so far.
 
         @param history: what is to be told of it from the start: of mail that a table holds, which line does.
+        @raise Refused: 4xx: nothing can be written now.
         """
 
     def adopt(limit: int) -> list[Waiting]:
