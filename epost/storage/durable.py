@@ -9,7 +9,8 @@ After a sync that failed every work of the tick ends with 451 and is undone. Not
 second fsync may report success for what was lost. What comes later writes new files.
 
 How a tick syncs: C{fsync} starts the writing of all files, then syncs each, then each folder once. C{syncfs} makes one
-call per file system. C{auto} takes syncfs where it can be believed and where more than L{FEW} calls would be needed.
+call per file system. C{auto} takes syncfs where it can be believed and where more than L{FEW} calls would be needed, in
+this tick or in the one before: a message alone between crowds must not make the crowd behind it wait for two syncs.
 """
 
 import errno
@@ -175,6 +176,7 @@ class Commits:
         self._queue: list[_Waiting] = []
         self._alongside: dict[str, tuple[str, Volume]] = {}
         self._running = False
+        self._sizes = (1, 1)  # works of this tick and of the one before
 
     def volume(self, folder: str) -> Volume:
         """The file system of a folder; to be asked for before the first write there. @raise OSError: no such folder."""
@@ -218,6 +220,7 @@ class Commits:
         if self._running or not self._queue:
             return
         self._running = True
+        self._sizes = (min(len(self._queue), GROUP), self._sizes[0])
         group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
         alongside, self._alongside = self._alongside, {}
         self._callInThread(self._tick, group, alongside)
@@ -269,7 +272,7 @@ class Commits:
             for volume in {volume for _, volume in touched.files} | set(touched.folders.values()):
                 files = [descriptor for descriptor, its in touched.files if its is volume]
                 folders = [path for path, its in touched.folders.items() if its is volume]
-                few = self._mode == "auto" and len(files) + len(folders) <= FEW
+                few = self._mode == "auto" and len(files) + len(folders) <= FEW and max(self._sizes) == 1
                 if volume.descriptor is None or few:
                     single.append((files, folders))
                 else:

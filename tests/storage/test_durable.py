@@ -92,6 +92,16 @@ class CommitsTests(SynchronousTestCase):
         self.group()
         self.assertEqual([kind for kind, _ in self.syncs()], ["fsync", "fsync", "syncfs"])
 
+    def test_aloneBetweenCrowds(self) -> None:
+        """Behind several one alone is synced by one call too, as more are about to come; the next alone by itself."""
+        self.start("auto")
+        self.group()
+        for expected in ["syncfs"], ["fsync", "fsync"]:
+            before = len(self.syncs())
+            self.story.queue()
+            self.story.turns.run()
+            self.assertEqual([kind for kind, _ in self.syncs()[before:]], expected)
+
     def test_notBelieved(self) -> None:
         """Where syncfs cannot be believed each file is synced, whatever is asked for."""
         for mode in ("auto", "syncfs"):
