@@ -26,9 +26,11 @@ history, is taken, the other goes to dead.
 """
 
 import errno
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -46,6 +48,8 @@ from epost.storage.letter import Damaged, LetterContent, LetterDraft, ShortConte
 
 AGAIN = 5  # messages that are removed when one is: itself, and some that could not be before
 FRESH = 100  # contents of at most a draft's memory each
+T = TypeVar("T")
+
 INCOMING, HOLDING, DEAD = "incoming", "holding", "dead"
 GONE = Reply(554, ("The message is gone.",), "5.3.0")
 
@@ -164,28 +168,23 @@ class Spool:
 
     def load(self, name: Name) -> Entry:
         """Read envelope and history, and the whole content for its checksum, part by part."""
-        descriptor = self._open(name)
-        try:
-            letter = readLetter(self._disk, descriptor)
-            stands = self._standing(name)
-            attempts = letter.attempts + self._unwritten.get(name.stem, ())
-            return Entry(stands, letter.envelope, letter.queued, letter.size, attempts)
-        except Damaged as damaged:
-            raise self._damaged(name, descriptor, str(damaged)) from damaged
-        except OSError as error:
-            self._trouble(self._path(name), "cannot be read", error)
-            raise Refused(FAILED) from error
-        finally:
-            self._disk.close(descriptor)
+        letter = self._read(name, readLetter)
+        attempts = letter.attempts + self._unwritten.get(name.stem, ())
+        return Entry(self._standing(name), letter.envelope, letter.queued, letter.size, attempts)
 
     def content(self, name: Name) -> IContent:
         """Read the first block, which is all of a message that is not long; what has just come is still at hand."""
         fresh = self._fresh.pop(name.stem, None)
         if fresh is not None:
             return ShortContent(fresh)
+        seal, begin = self._read(name, readBegin)
+        return LetterContent(self._disk, lambda: self._open(name), seal, begin)
+
+    def _read(self, name: Name, look: Callable[[IDisk, int], T]) -> T:
+        """Look into a file. @raise Refused: it cannot be read now, or is damaged and no longer in the queue."""
         descriptor = self._open(name)
         try:
-            seal, begin = readBegin(self._disk, descriptor)
+            return look(self._disk, descriptor)
         except Damaged as damaged:
             raise self._damaged(name, descriptor, str(damaged)) from damaged
         except OSError as error:
@@ -193,7 +192,6 @@ class Spool:
             raise Refused(FAILED) from error
         finally:
             self._disk.close(descriptor)
-        return LetterContent(self._disk, lambda: self._open(name), seal, begin)
 
     def record(self, entry: Entry, *attempts: Attempt) -> Entry:
         """

@@ -13,6 +13,7 @@ from epost.mail.address import parseAddress
 from epost.mail.name import numbered
 from epost.mail.reply import Reply
 from epost.storage.journal import BATCH, ReceiveLog, SenderLog
+from tests.seed import RECEIVELOG, SENDERLOG
 
 SEED = numbered(186)
 DOMAIN = "test-sample00.jp"
@@ -32,22 +33,8 @@ FIRST = """\
 [16:27:35:171] [B0000000186] SendMailMess:QUIT
 """  # noqa: E501
 
-LAST = """\
-[16:29:35:274] [B0000000186-R0001] [test-sample00.jp] GetTryServer:(0)
-[16:29:35:274] [B0000000186-R0001] [test-sample00.jp] GetTryServer:(itime(12891338975)-otime(12891338975))/240=(1)
-[16:29:35:274] [B0000000186-R0001] [test-sample00.jp] GetTryServer:(0)
-[16:29:35:284] [B0000000186-001]:ReturnMail Start:RCPT To:baito@test.jp
-[16:29:35:284] [B0000000186-R0001] [test.jp] GetTryServer:(0)
-[16:29:35:284] [B0000000186-R0001] [test.jp] GetTryServer:(itime(12891338975)-otime(12891338975))/240=(1)
-[16:29:35:284] [B0000000186-001]:ReturnMail Start:domain:[test.jp] smtp server:[192.168.0.103]
-"""
-
-RECEIVED = """\
-[06/Jul/2009:16:23:57], 00153008, quit
-[06/Jul/2009:16:23:57], 00153008, 221 dc.epost.test closing connection.
-[06/Jul/2009:16:23:57], 00153008, CloseClient Started.:SOCKET.C
-[06/Jul/2009:16:23:57], 00153008, closesocket():SOCKET.C
-"""
+LAST = "".join(SENDERLOG.splitlines(keepends=True)[-7:])
+RECEIVED = "".join(RECEIVELOG.splitlines(keepends=True)[:4])
 
 
 def tokyo(hour: int, minute: int, second: int, thousandth: int = 0, day: int = 6) -> float:
