@@ -1,9 +1,9 @@
 """
 epost: a mail server pair. The back-end has the mailboxes; the gateway in front of it decides who may write outside.
 
-    socket ─▶ Receiver ─▶ ServerSession ─▶ (event) ─▶ IAdmission ──▶ Reply
-                 │                                     rules, accounts, relay domains, verification
-                 │ content
+    socket ─▶ Receiver ─▶ ServerSession ─▶ (event) ─▶ Transaction ─▶ IAdmission ──▶ Reply
+                                                          │           rules, accounts, relay domains, verification
+                 ┌────────────────── content ─────────────┘
                  ▼
               IIntake ─▶ IDraft ──commit──▶ ISpool ─▶ Dispatcher ─▶ IRouter ─▶ Local    ─▶ IInbox
                               one mailbox     ▲           │            ├─────▶ Onward   ─▶ ICarrier ─▶ socket
@@ -22,7 +22,8 @@ clock. The core never waits; the shell never decides.
                 one directory
     settings    every key, documented once; config reads them from TOML; forms: how values are written
     interfaces  the roles, as zope interfaces: the table of contents
-    storage/    the spool and its crash table, mailboxes, serial, group commit, senderlog and receivelog
+    storage/    the spool and its crash table, mailboxes, serial, group commit and its thread, senderlog and receivelog;
+                room: is there space; trouble: faults of the disk, told once
     net/        Twisted transports: receiver transaction crowd refusals (in), carrier caller exchanges (out), writing
     admission   who may write to whom; routes: where mail goes; both pure functions of the tables
     intake      what becomes of a message between 354 and 250
