@@ -80,6 +80,7 @@ class SocketTests(TestCase):
         write(server.transport, b"y" * 100)
         await server.lost
         write(server.transport, b"z")
+        self.assertNotIn(server.transport, reactor.getWriters())
 
 
 class OtherTests(SynchronousTestCase):

@@ -20,19 +20,7 @@ DOMAIN = "test-sample00.jp"
 GREETING = "dc.epost.test E-POST ESMTTP Receiver (4.58) Bld:CAAIGADJA Mon, 06 Jul"
 WRONG = "Please, mail from a valid IP or Domain address."
 
-FIRST = """\
-[16:27:35:001] [B0000000186] [test-sample00.jp] GetTryServer:(0)
-[16:27:35:001] [B0000000186] [test-sample00.jp] GetTryServer:(itime(12891338855)-otime(12891338854))/240=(0)
-[16:27:35:001] [B0000000186] [test-sample00.jp] GetTryServer:(0)
-[16:27:35:001] [B0000000186] ConnectHost(192.168.0.103)
-[16:27:35:111] [B0000000186] SendMailMess:[16:27:35:111] 220 dc.epost.test E-POST ESMTTP Receiver (4.58) Bld:CAAIGADJA Mon, 06 Jul
-[16:27:35:111] [B0000000186] SendMailMess:HELO test.jp
-[16:27:35:131] [B0000000186] SendMailMess:[16:27:35:131] 250 dc.epost.test Hello [192.168.0.102], pleased to meet you
-[16:27:35:131] [B0000000186] SendMailMess:MAIL From: <baito@test.jp>
-[16:27:35:171] [B0000000186] SendMailMess:[16:27:35:171] 550 Please, mail from a valid IP or Domain address.
-[16:27:35:171] [B0000000186] SendMailMess:QUIT
-"""  # noqa: E501
-
+FIRST = "".join(SENDERLOG.splitlines(keepends=True)[2:12])
 LAST = "".join(SENDERLOG.splitlines(keepends=True)[-7:])
 RECEIVED = "".join(RECEIVELOG.splitlines(keepends=True)[:4])
 
