@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from epost.mail.address import Address
-from epost.mail.decision import Client, Decision
+from epost.mail.decision import Allowed, Because, Client, Decision
 from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name
@@ -158,6 +158,19 @@ class IAdmission(Interface):
         client: Client, path: Address | None, sender: Decision, forward: Address
     ) -> "Decision | Deferred[Decision]":
         """Decide about RCPT. @param sender: what was decided about MAIL."""
+
+
+class IAllowance(Interface):
+    """What each account has sent to the outside in the last hour and day; remembered over restarts."""
+
+    def spend(account: Address, allowed: Allowed, message: bool) -> Because | None:
+        """
+        Count one more recipient outside, if it is allowed.
+
+        @param account: the account's own address.
+        @param message: whether it is the first outside of its message, so that one more message is counted too.
+        @return: what forbids it, and then nothing was counted; L{None}: it may.
+        """
 
 
 class IIntake(Interface):

@@ -23,6 +23,7 @@ class Client:
     @ivar tls: version and cipher; empty in clear.
     @ivar known: whether a table names the machine: a next hop, or one with a C{true} line. What it hands over was
         taken by another server, which has put lines in front of it: the limits of a message are wider for it.
+    @ivar submission: whether it came to a port for submission (RFC 6409, RFC 8314).
     """
 
     address: str
@@ -31,6 +32,7 @@ class Client:
     account: Address | None = None
     tls: str = ""
     known: bool = False
+    submission: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,26 @@ class Because:
         return f'{place} "{self.text}"'
 
 
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """
+    How much an account may send to the outside; 0: without limit.
+
+    @ivar messagesPerHour: messages with at least one recipient outside.
+    @ivar recipientsPerHour: recipients outside.
+    """
+
+    messagesPerHour: int = 0
+    messagesPerDay: int = 0
+    recipientsPerHour: int = 0
+    recipientsPerDay: int = 0
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return self != Allowed()
+
+
 class Scope(enum.Enum):
     """To whom an accepted sender may write."""
 
@@ -65,11 +87,14 @@ class Decision:
     @ivar reply: what the client is told.
     @ivar because: what decided it.
     @ivar scope: of a decision on a sender: whom it may write to; without meaning where the reply refuses.
+    @ivar octets: of a decision on a sender: the greatest message that it may hand over, where that is less than anybody
+        may; 0: as anybody.
     """
 
     reply: Reply
     because: Because
     scope: Scope = Scope.INSIDE
+    octets: int = 0
 
     @property
     def accepts(self) -> bool:
