@@ -5,7 +5,7 @@ Deferreds fire in the reactor thread. A method that may have its answer at hand 
 Storage never lets an OSError out of a role: it becomes L{Refused} with what the client is told.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -108,6 +108,19 @@ class ISpool(Interface):
         """Write what is unwritten and let go of the folder. Fires when that is done."""
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """
+    What a mailbox holds, or may hold: 0 is then without limit.
+
+    @ivar octets: of the files, as they stand on disk.
+    @ivar messages: in C{new} and C{cur}.
+    """
+
+    octets: int = 0
+    messages: int = 0
+
+
 class IInbox(Interface):
     """The mailboxes."""
 
@@ -126,8 +139,8 @@ class IInbox(Interface):
         @return: fires when it is durable; fails with L{Refused}, 4xx.
         """
 
-    def usage(box: Local) -> int:
-        """Octets in the mailbox; 0 where there is none yet."""
+    def usage(box: Local) -> Usage:
+        """What the mailbox holds; nothing where there is none yet. @raise Refused: it cannot be read now."""
 
 
 class IRouter(Interface):
@@ -171,6 +184,29 @@ class IAllowance(Interface):
         @param message: whether it is the first outside of its message, so that one more message is counted too.
         @return: what forbids it, and then nothing was counted; L{None}: it may.
         """
+
+
+class IHints(Interface):
+    """Small facts that survive a restart; a crash may forget the last second."""
+
+    def get(kind: str, key: str, within: float = float("inf")) -> str | None:
+        """
+        What is known now; L{None} where nothing is, or no more.
+
+        @param within: nothing is believed that holds for more than so many seconds from now: it was put when the clock
+            was far ahead.
+        """
+
+    def put(kind: str, key: str, value: str, until: float) -> None:
+        """
+        Remember, in place of what was known.
+
+        @param value: one line without control characters.
+        @param until: seconds since 1970, rounded up.
+        """
+
+    def forget(kind: str, key: str) -> None:
+        """It does not hold any more."""
 
 
 class IIntake(Interface):
@@ -289,3 +325,73 @@ class IReceiveLog(Interface):
 
     def closed(connection: int) -> None:
         """The two lines at the end of a connection."""
+
+
+class IWorkers(Interface):
+    """Threads for what takes a part of a second."""
+
+    def run(function: Callable[..., object], *arguments: object) -> "Deferred[object]":
+        """
+        Run a function away from the reactor's thread.
+
+        @return: fires with what it returns, fails with what it raises.
+        @raise Refused: 454 4.7.0: too many wait already.
+        """
+
+    def stop() -> None:
+        """Return when what is under way is done; what waits is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What the client is to answer to. @ivar octets: not in base64; perhaps none."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    The end of a login.
+
+    @ivar reply: 235, or why not; 421 ends the connection.
+    @ivar account: who the client is from now on; L{None}: nobody.
+    """
+
+    reply: Reply
+    account: Address | None = None
+
+
+class ILogin(Interface):
+    """One attempt to log in, by one SASL mechanism. Where the client cancels, it is just forgotten."""
+
+    def step(response: bytes | None) -> "Challenge | Outcome | Deferred[Challenge | Outcome]":
+        """
+        What the client says.
+
+        @param response: octets, not in base64; L{None}, at the first step alone: there is no initial response.
+        @return: what it is to be told. A Deferred never fails, and may take some seconds: guessing is slow.
+        """
+
+
+class ILogins(Interface):
+    """
+    Who clients are.
+
+    A channel binding is asked for by its name (C{tls-exporter}, C{tls-server-end-point}) and gives octets, or L{None}
+    where the connection has none of that name.
+    """
+
+    def mechanisms(client: Client, binding: Callable[[str], bytes | None] | None = None) -> tuple[str, ...]:
+        """The names of the mechanisms that are offered now, the best first; none in clear, as a rule."""
+
+    def begin(
+        mechanism: str, client: Client, binding: Callable[[str], bytes | None] | None = None, service: str = "smtp"
+    ) -> ILogin:
+        """
+        Begin to log in.
+
+        @param mechanism: its name as the client wrote it.
+        @param service: C{smtp}, C{pop3} or C{imap4}: what the account must be allowed to use.
+        @raise Refused: 504 5.5.4: no such mechanism; 538 5.7.11: only with TLS; 421 4.7.0: the address has failed too often.
+        """
