@@ -1,0 +1,219 @@
+"""
+Who has failed to log in, how often, and who may therefore not try now.
+
+Failures are counted in three places. The first that is full locks:
+
+    an account from one network    few: guessing at one account. Nobody elsewhere is touched
+    a network                      more: guessing at many. An office behind one address is one network
+    an account                     more: guessing from many networks. One from which the account has logged in before is
+                                   let through: nobody can lock out its owner there, however many machines he has
+
+A network is an IPv4 address or a /64 of IPv6, which is what one customer has (RFC 6177). A count is forgotten a while
+after its first failure, a lock as long after it began: what is refused while it holds prolongs nothing. Names that do
+not exist are counted as those that do. All of it is in memory, bounded, the oldest given up first; a restart forgets.
+"""
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TypeVar
+
+KEPT = 50000  # counts of each kind, and of networks that accounts have logged in from
+KNOWN = 30 * 86400.0  # seconds for which a network is one that an account has logged in from
+LONGEST_NAME = 320  # characters of a name that is counted: more than an address has
+
+
+Key = tuple[str, ...]
+
+
+class _Counts:
+    """
+    Those of one kind, each in the order in which they are forgotten.
+
+    @ivar held: what is locked, and until when.
+    """
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        self.limit = limit
+        self.seconds = seconds
+        self.held: OrderedDict[Key, float] = OrderedDict()
+        self._counted: OrderedDict[Key, tuple[int, float]] = OrderedDict()
+
+    def failures(self, key: Key, now: float) -> int:
+        """How many are remembered; of what is locked the limit."""
+        if now < self.held.get(key, 0.0):
+            return self.limit
+        failures, until = self._counted.get(key, (0, 0.0))
+        return failures if now < until else 0
+
+    def add(self, key: Key, now: float) -> bool:
+        """One more. @return: whether it locks from now on."""
+        if now < self.held.get(key, 0.0):
+            return False
+        failures = self.failures(key, now) + 1
+        if failures >= self.limit:
+            self._counted.pop(key, None)
+            remember(self.held, key, now + self.seconds)
+            return True
+        if failures == 1:
+            remember(self._counted, key, (1, now + self.seconds))
+        else:
+            self._counted[key] = failures, self._counted[key][1]
+        return False
+
+    def forget(self, of: Callable[[Key], bool]) -> int:
+        """Forget what a function picks out. @return: how many."""
+        picked = [(counts, key) for counts in (self.held, self._counted) for key in counts if of(key)]
+        for counts, key in picked:
+            del counts[key]
+        return len(picked)
+
+    def drop(self, key: Key) -> None:
+        """Forget one."""
+        self.held.pop(key, None)
+        self._counted.pop(key, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """
+    Something that is locked now.
+
+    @ivar account: a name as it is compared; empty: any, from that network.
+    @ivar network: empty: from everywhere but where the account has logged in before.
+    @ivar until: seconds since 1970.
+    """
+
+    account: str
+    network: str
+    until: float
+
+
+class Lockout:
+    """The counts of one daemon. @ivar changes: another number whenever something else is locked."""
+
+    def __init__(
+        self,
+        seconds: Callable[[], float],
+        failures: int,
+        perAddress: int,
+        perAccount: int,
+        lockTime: float,
+        exempt: tuple[IPv4Network | IPv6Network, ...] = (),
+    ) -> None:
+        """
+        @param seconds: tells the time, since 1970.
+        @param failures: of one account from one network.
+        @param perAddress: of one network.
+        @param perAccount: of one account.
+        @param lockTime: seconds, of counting and of a lock.
+        @param exempt: networks that are not locked as such, as a webmail's.
+        """
+        self._seconds = seconds
+        self._exempt = exempt
+        self._pairs = _Counts(failures, lockTime)
+        self._networks = _Counts(perAddress, lockTime)
+        self._accounts = _Counts(perAccount, lockTime)
+        self._known: OrderedDict[Key, float] = OrderedDict()
+        self.changes = 0
+
+    def network(self, address: str) -> str:
+        """Whether the network of an address is locked. @return: why; empty where it is not."""
+        locked = self._seconds() < self._networks.held.get((owner(address),), 0.0)
+        return "too many failed logins from this address" if locked else ""
+
+    def account(self, address: str, name: str, more: int = 0) -> str:
+        """
+        Whether an account is locked for an address.
+
+        @param name: as it is compared.
+        @param more: attempts of this pair that are under way and may fail.
+        @return: why; empty where it is not.
+        """
+        now, name, network = self._seconds(), name[:LONGEST_NAME], owner(address)
+        if now < self._pairs.held.get((name, network), 0.0):
+            return "too many failed logins as this user from this address"
+        if more and self._pairs.failures((name, network), now) + more >= self._pairs.limit:
+            return "too many logins as this user at one time"
+        if now < self._accounts.held.get((name,), 0.0) and now >= self._known.get((name, network), -KNOWN) + KNOWN:
+            return "too many failed logins as this user"
+        return ""
+
+    def failed(self, address: str, name: str) -> list[Lock]:
+        """
+        A login failed.
+
+        @param name: empty: none was given.
+        @return: what is locked from now on because of it.
+        """
+        now, name, network = self._seconds(), name[:LONGEST_NAME], owner(address)
+        until, locks = now + self._networks.seconds, []
+        if not self._isExempt(address) and self._networks.add((network,), now):
+            locks.append(Lock("", network, until))
+        if name and self._pairs.add((name, network), now):
+            locks.append(Lock(name, network, until))
+        if name and self._accounts.add((name,), now):
+            locks.append(Lock(name, "", until))
+        self.changes += len(locks)
+        return locks
+
+    def _isExempt(self, address: str) -> bool:
+        return bool(self._exempt) and any(ip_address(address) in network for network in self._exempt)
+
+    def failures(self, address: str, name: str) -> int:
+        """How often an address has failed, with any name or with this one."""
+        now, network = self._seconds(), owner(address)
+        pair = (name[:LONGEST_NAME], network)
+        return max(self._networks.failures((network,), now), self._pairs.failures(pair, now))
+
+    def succeeded(self, address: str, name: str) -> None:
+        """A login did not fail: what was counted of the account from that network is forgotten, and nothing else."""
+        pair = (name, owner(address))
+        self._pairs.drop(pair)
+        remember(self._known, pair, self._seconds())
+
+    def locks(self) -> list[Lock]:
+        """All that is locked now, the oldest first in each kind."""
+        now = self._seconds()
+        found = [Lock("", key[0], until) for key, until in self._networks.held.items()]
+        found += [Lock(key[0], key[1], until) for key, until in self._pairs.held.items()]
+        found += [Lock(key[0], "", until) for key, until in self._accounts.held.items()]
+        return [lock for lock in found if now < lock.until]
+
+    def unlock(self, what: str) -> int:
+        """
+        Forget failures.
+
+        @param what: an account as it is compared, an IP address, a network, or C{*} for all.
+        @return: how many counts are forgotten.
+        """
+        names = {what.lower()}
+        with contextlib.suppress(ValueError):
+            names.add(owner(str(ip_network(what, strict=False).network_address)))
+        self.changes += 1
+        return sum(
+            counts.forget(lambda key: what == "*" or not names.isdisjoint(key))
+            for counts in (self._networks, self._pairs, self._accounts)
+        )
+
+
+Kept = TypeVar("Kept")
+
+
+def remember(memory: OrderedDict[Key, Kept], key: Key, value: Kept) -> None:
+    """Put something in, as the youngest; for it the oldest goes where too much is kept."""
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > KEPT:
+        memory.popitem(last=False)
+
+
+def owner(address: str) -> str:
+    """The network that counts for an IP address."""
+    if ":" not in address:
+        return address
+    there = ip_address(address.partition("%")[0])
+    mapped = getattr(there, "ipv4_mapped", None)
+    return str(mapped) if mapped else str(ip_network((str(there), 64), strict=False))

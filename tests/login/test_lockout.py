@@ -1,0 +1,187 @@
+"""Tests of L{epost.login.lockout}: who may not try now."""
+
+from ipaddress import ip_network
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from epost.login import lockout
+from epost.login.lockout import Lock, Lockout, owner
+
+USER = "user1@test.jp"
+HERE = "192.0.2.1"
+THERE = "198.51.100.7"
+
+
+class LockoutTests(SynchronousTestCase):
+    """Three failures of a pair lock it, six of a network, nine of an account; for 100 seconds."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000000)
+        self.lockout = Lockout(self.clock.seconds, 3, 6, 9, 100.0, (ip_network("203.0.113.0/24"),))
+
+    def fail(self, times: int, address: str = HERE, name: str = USER) -> list[Lock]:
+        """Some failures. @return: what they have locked."""
+        return [lock for _ in range(times) for lock in self.lockout.failed(address, name)]
+
+    def isLocked(self, address: str = HERE, name: str = USER) -> bool:
+        """Whether an account is locked for an address."""
+        return bool(self.lockout.account(address, name))
+
+    def test_pair(self) -> None:
+        """Guessing at one account locks it for that network, once, and touches nobody else."""
+        self.assertEqual(self.fail(2), [])
+        self.assertFalse(self.isLocked())
+        self.assertEqual(self.fail(1), [Lock(USER, HERE, 1000100.0)])
+        self.assertTrue(self.isLocked())
+        self.assertFalse(self.isLocked(address=THERE))
+        self.assertFalse(self.isLocked(name="user2@test.jp"))
+        self.assertEqual(self.lockout.network(HERE), "")
+        self.assertEqual(self.fail(2), [])
+
+    def test_ends(self) -> None:
+        """A lock ends after its time, whatever is tried meanwhile, and the count begins at nothing."""
+        self.fail(3)
+        self.clock.advance(99)
+        self.fail(2)
+        self.assertTrue(self.isLocked())
+        self.clock.advance(1)
+        self.assertFalse(self.isLocked())
+        self.assertEqual(self.lockout.locks(), [])
+        self.fail(2)
+        self.assertFalse(self.isLocked())
+
+    def test_forgotten(self) -> None:
+        """Failures that are far apart are not counted together."""
+        self.fail(2)
+        self.clock.advance(100)
+        self.fail(2)
+        self.assertFalse(self.isLocked())
+
+    def test_network(self) -> None:
+        """Guessing at many accounts locks the network, also for names that nobody gave."""
+        for number in range(5):
+            self.fail(1, name=f"user{number}@test.jp")
+        self.assertEqual(self.lockout.network(HERE), "")
+        self.fail(1, name="")
+        self.assertIn("this address", self.lockout.network(HERE))
+        self.assertEqual(self.lockout.network(THERE), "")
+
+    def test_exempt(self) -> None:
+        """A webmail's address is not locked as such; an account is, from there."""
+        for number in range(20):
+            self.fail(1, "203.0.113.5", f"user{number}@test.jp")
+        self.assertEqual(self.lockout.network("203.0.113.5"), "")
+        self.fail(3, "203.0.113.5")
+        self.assertTrue(self.isLocked("203.0.113.5"))
+
+    def test_account(self) -> None:
+        """Guessing from many networks locks an account for all but those from which its owner comes."""
+        self.lockout.succeeded(THERE, USER)
+        for number in range(9):
+            self.fail(1, f"192.0.2.{number}")
+        self.assertTrue(self.isLocked("192.0.2.200"))
+        self.assertFalse(self.isLocked(THERE))
+        self.assertFalse(self.isLocked("192.0.2.200", "user2@test.jp"))
+        self.clock.advance(100)
+        self.assertFalse(self.isLocked("192.0.2.200"))
+
+    def test_ownersNetworkIsForgotten(self) -> None:
+        """A network from which the owner has not come for a month is one as any other."""
+        self.lockout.succeeded(THERE, USER)
+        self.clock.advance(lockout.KNOWN)
+        for number in range(9):
+            self.fail(1, f"192.0.2.{number}")
+        self.assertTrue(self.isLocked(THERE))
+
+    def test_success(self) -> None:
+        """A login that succeeds forgives the account its failures from there, and nobody else anything."""
+        self.fail(2)
+        self.fail(2, address=THERE)
+        self.lockout.succeeded(HERE, USER)
+        self.fail(1, address=THERE)
+        self.fail(2)
+        self.assertEqual((self.isLocked(), self.isLocked(THERE)), (False, True))
+        self.assertEqual(self.lockout.failures(HERE, "other"), 4)
+
+    def test_ownAccountHelpsNoGuessing(self) -> None:
+        """Who has an account cannot clear his network's count by logging in between two guesses."""
+        for number in range(6):
+            self.fail(1, name=f"user{number}@test.jp")
+            self.lockout.succeeded(HERE, "mine@test.jp")
+        self.assertTrue(self.lockout.network(HERE))
+
+    def test_underWay(self) -> None:
+        """Attempts that are being checked count: many at one time are no way round the limit."""
+        self.assertEqual(self.lockout.account(HERE, USER, more=2), "")
+        self.assertIn("at one time", self.lockout.account(HERE, USER, more=3))
+        self.fail(1)
+        self.assertEqual(self.lockout.account(HERE, USER, more=1), "")
+        self.assertIn("at one time", self.lockout.account(HERE, USER, more=2))
+
+    def test_networks(self) -> None:
+        """One customer has one IPv4 address, or a /64; an IPv4 address is one however it is written."""
+        self.assertEqual(owner("2001:db8::1"), owner("2001:db8::ffff:1"))
+        self.assertNotEqual(owner("2001:db8::1"), owner("2001:db8:0:1::1"))
+        self.assertEqual(owner("::ffff:192.0.2.1"), "192.0.2.1")
+        self.assertEqual(owner("fe80::1%eth0"), "fe80::/64")
+        for number in range(3):
+            self.fail(1, f"2001:db8::{number}")
+        self.assertTrue(self.isLocked("2001:db8::9"))
+
+    def test_unlock(self) -> None:
+        """An account is unlocked from everywhere, an address for all accounts, and * is all."""
+        for what, pair, network in (
+            (USER.upper(), False, True),
+            (HERE, False, False),
+            ("192.0.2.1/32", False, False),
+            ("*", False, False),
+            ("other@test.jp", True, True),
+            ("198.51.100.7", True, True),
+        ):
+            self.lockout.unlock("*")
+            self.fail(3)
+            self.fail(3, name="other2@test.jp")
+            self.assertTrue(self.isLocked() and self.lockout.network(HERE))
+            changes = self.lockout.changes
+            count = self.lockout.unlock(what)
+            self.assertEqual((self.isLocked(), bool(self.lockout.network(HERE))), (pair, network), what)
+            self.assertEqual(count > 0, not pair)
+            self.assertNotEqual(self.lockout.changes, changes)
+
+    def test_unlockIPv6(self) -> None:
+        """Any address of a /64 unlocks it."""
+        self.fail(3, "2001:db8::1")
+        self.lockout.unlock("2001:db8::2")
+        self.assertFalse(self.isLocked("2001:db8::1"))
+
+    def test_locks(self) -> None:
+        """What is locked can be told."""
+        self.fail(3)
+        self.fail(3, name="x")
+        self.clock.advance(10)
+        self.assertEqual(
+            self.lockout.locks(),
+            [Lock("", HERE, 1000100.0), Lock(USER, HERE, 1000100.0), Lock("x", HERE, 1000100.0)],
+        )
+
+    def test_bounded(self) -> None:
+        """However many addresses and names there are, the memory has an end, and the oldest are forgotten."""
+        self.patch(lockout, "KEPT", 10)
+        self.fail(2, "192.0.2.99")
+        for number in range(30):
+            self.fail(2, f"192.0.2.{number}", f"user{number}")
+            self.fail(3, f"198.51.100.{number}", f"user{number}")
+            self.lockout.succeeded(f"192.0.2.{number}", f"other{number}")
+        for counts in (self.lockout._networks, self.lockout._pairs, self.lockout._accounts):
+            self.assertLessEqual(len(counts.held) + len(counts._counted), 20)
+        self.assertLessEqual(len(self.lockout._known), 10)
+        self.fail(1, "192.0.2.99")
+        self.assertFalse(self.isLocked("192.0.2.99"))
+
+    def test_longNames(self) -> None:
+        """A name of ten kilobytes is not kept."""
+        self.fail(3, name="x" * 10000)
+        self.assertTrue(self.isLocked(name="x" * 10000))
+        self.assertEqual(len(self.lockout.locks()[0].account), lockout.LONGEST_NAME)
