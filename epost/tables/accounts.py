@@ -8,12 +8,13 @@ Columns at the end may be missing; Domain may be, where one domain is local. Fla
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.fault import Fault
 from epost.mail.route import Local
+from epost.tables.details import Details
 from epost.tables.lines import Line, lines
 
 COLUMNS = (
@@ -41,6 +42,7 @@ class Account:
     @ivar octets: the limit of the mailbox; 0: none of its own.
     @ivar box: its mailbox.
     @ivar line: where it stands.
+    @ivar details: what accounts.toml says of it.
     """
 
     address: Address
@@ -54,6 +56,7 @@ class Account:
     imap4: bool
     box: Local
     line: int
+    details: Details = field(default_factory=Details, repr=False)
 
 
 class AccountTable:
@@ -67,6 +70,19 @@ class AccountTable:
     def find(self, address: Address) -> Account | None:
         """The account that an address names, whatever the case."""
         return self._accounts.get(address.key)
+
+    def isAccount(self, address: Address) -> bool:
+        """Whether an address is the name of an account."""
+        return address.key in self._accounts
+
+    def detailed(self, details: Mapping[tuple[str, str], Details]) -> "AccountTable":
+        """The same accounts with their details. @param details: by C{Address.key}."""
+        if not details:
+            return self
+        return AccountTable(
+            replace(account, details=details[key]) if key in details else account
+            for key, account in self._accounts.items()
+        )
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())

@@ -5,11 +5,10 @@ Aliases: other names of accounts, groups, and whole domains that lead elsewhere 
     *@abc.co.jp TAB abc-*@abc.co.jp       the text of the * is carried into the target's
 
 An exact alias is asked before the accounts, a wildcard after them: it would swallow them. A longer wildcard beats a
-shorter. An alias that is its own target means "and here too", or just "it exists". One alias is used once on the way to
-an address, so that every way ends; those that lead round in a circle are a fault of the file.
+shorter. An alias that is its own target means "and here too", or just "it exists". Where an address leads in the end is
+told by L{epost.tables.ways}.
 """
 
-import graphlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -73,35 +72,8 @@ class AliasTable:
             return found
         return None if isAccount(address) else self.wild(address)
 
-    def expand(self, address: Address, isAccount: Callable[[Address], bool]) -> tuple[Address, ...]:
-        """
-        The addresses that one leads to.
 
-        @return: each once, in the order of the lines; C{address} itself where no alias stands for it.
-        """
-        if self.find(address, isAccount) is None:
-            return (address,)
-        found: dict[Address, None] = {}
-        seen = {address}
-        todo: list[tuple[Address, tuple[Alias, ...]]] = [(address, ())]
-        while todo:
-            here, used = todo.pop()
-            alias = self.find(here, isAccount)
-            if alias is None or alias in used:
-                found[here] = None
-                continue
-            further = []
-            for target in _filled(alias, here):
-                if target == here:
-                    found[target] = None
-                elif target not in seen:
-                    seen.add(target)
-                    further.append((target, (*used, alias)))
-            todo += reversed(further)
-        return tuple(found) or (address,)
-
-
-def _filled(alias: Alias, address: Address) -> Iterator[Address]:
+def filled(alias: Alias, address: Address) -> Iterator[Address]:
     """The targets of an alias for one address."""
     if not alias.wild:
         yield from alias.targets
@@ -110,12 +82,12 @@ def _filled(alias: Alias, address: Address) -> Iterator[Address]:
     star = match[1] if match else ""
     for target in alias.targets:
         if "*" in target.local:
-            yield _spelled(target.local.replace("*", star), target.domain)
+            yield spelled(target.local.replace("*", star), target.domain)
         else:
             yield target
 
 
-def _spelled(local: str, domain: str) -> Address:
+def spelled(local: str, domain: str) -> Address:
     """An address from an unquoted local part, which is quoted where it must be."""
     try:
         plain = parseAddress(f"{local}@{domain}").local == local
@@ -127,16 +99,13 @@ def _spelled(local: str, domain: str) -> Address:
     return Address(f'"{quoted}"@{domain}', local, domain)
 
 
-def readAliases(
-    file: str, data: bytes, local: Iterable[str], isAccount: Callable[[Address], bool], faults: list[Fault]
-) -> AliasTable:
+def readAliases(file: str, data: bytes, local: Iterable[str], faults: list[Fault]) -> AliasTable:
     """
     Read a table of aliases.
 
     @param file: its name as configured.
     @param local: the local domains; an alias is in one of them.
-    @param isAccount: whether an address has a mailbox here.
-    @param faults: gets what is wrong, all of it, circles included.
+    @param faults: gets what is wrong with its lines.
     """
     domains = list(local)
     grouped: dict[tuple[str, str], list[tuple[Address, Address, Line]]] = {}
@@ -144,12 +113,10 @@ def readAliases(
         pair = _pair(line, domains, faults)
         if pair is not None:
             grouped.setdefault(pair[0].key, []).append((*pair, line))
-    table = AliasTable(
+    return AliasTable(
         Alias(group[0][0], tuple(dict.fromkeys(target for _, target, _ in group)), group[0][2])
         for group in grouped.values()
     )
-    faults += _circles(table, isAccount)
-    return table
 
 
 def _pair(line: Line, local: list[str], faults: list[Fault]) -> tuple[Address, Address] | None:
@@ -174,21 +141,3 @@ def _pair(line: Line, local: list[str], faults: list[Fault]) -> tuple[Address, A
     else:
         return alias, target
     return None
-
-
-def _circles(table: AliasTable, isAccount: Callable[[Address], bool]) -> Iterator[Fault]:
-    """Aliases that lead back to themselves over others. An alias that leads to itself alone is none."""
-    onward = {
-        alias: [then for target in alias.targets if (then := table.find(target, isAccount)) and then is not alias]
-        for alias in table
-    }
-    while True:
-        try:
-            graphlib.TopologicalSorter(onward).prepare()
-            return
-        except graphlib.CycleError as error:
-            circle: list[Alias] = error.args[1][:0:-1]  # each leads to the one behind it, the last to the first
-        last = max(range(len(circle)), key=lambda place: circle[place].line.number)
-        names = [str(alias.pattern) for alias in (*circle[last:], *circle[: last + 1])]
-        yield circle[last].line.fault(f"a circle, {' to '.join(names)}", "aliases that lead to an account or outside")
-        del onward[circle[last]]

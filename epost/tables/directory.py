@@ -5,19 +5,23 @@ A daemon has one L{Directory} at a time. When a table changes a new one is built
 of the old one only if nothing is wrong (spec 3, all or nothing); every fault of every table is told at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-from epost.mail.address import Address
+from epost.mail.address import Address, parseAddress
 from epost.mail.fault import Fault
 from epost.mail.route import Hop
 from epost.tables.accounts import Account, AccountTable, readAccounts
-from epost.tables.aliases import AliasTable, readAliases
-from epost.tables.effect import EffectTable, readEffect
+from epost.tables.aliases import AliasTable, filled, readAliases, spelled
+from epost.tables.details import readDetails
+from epost.tables.effect import EffectTable, Rule, readEffect
 from epost.tables.hops import HopTable, readHops
+from epost.tables.lists import List, ListTable, readLists
 from epost.tables.patterns import Network, Networks
+from epost.tables.ways import Sign, Way, circles, walk
 
-ROLES = ("effect", "gateway", "accounts", "aliases")  # the keys of the texts that build takes
+ROLES = ("effect", "gateway", "accounts", "details", "aliases", "lists")  # the keys of the texts that build takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Ground:
     @ivar mailboxes: whether there are any here.
     @ivar boxOctets: the limit of a mailbox that has none of its own; 0: none.
     @ivar listening: the addresses and ports that are surely ours.
+    @ivar separator: what divides a local part from a tag of its owner's (C{user+tag@}); empty: nothing does.
     """
 
     file: str
@@ -47,6 +52,7 @@ class Ground:
     mailboxes: bool = False
     boxOctets: int = 0
     listening: frozenset[Hop] = frozenset()
+    separator: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class Directory:
     hops: HopTable = field(default_factory=HopTable)
     accounts: AccountTable = field(default_factory=AccountTable)
     aliases: AliasTable = field(default_factory=AliasTable)
+    lists: ListTable = field(default_factory=ListTable)
     networks: Networks = field(init=False)
     local: frozenset[str] = field(init=False)
     literals: frozenset[str] = field(init=False)
@@ -79,92 +86,181 @@ class Directory:
 
     def isAccount(self, address: Address) -> bool:
         """Whether an address is an account itself."""
-        return self.accounts.find(address) is not None
+        return self.accounts.isAccount(address)
 
     def account(self, address: Address) -> Account | None:
         """The account that an address is, aliases left aside."""
         return self.accounts.find(self.normal(address))
 
+    def list(self, address: Address) -> List | None:
+        """The mailing list that an address is, aliases left aside."""
+        return self.lists.find(self.normal(address))
+
+    def isName(self, address: Address) -> bool:
+        """Whether a table has just this name: of an account, an alias or a list."""
+        return self.isAccount(address) or bool(self.aliases.exact(address) or self.lists.find(address))
+
     def normal(self, address: Address) -> Address:
         """
-        An address by the name that tables know: one at an address literal of ours is one of our first domain.
+        An address by the name that tables know.
+
+        One at an address literal of ours is one of our first domain; one with a tag (plus-addressing) is the one
+        without, unless a table has the whole.
 
         @return: C{address} itself where there is nothing to do.
         """
-        if address.domain not in self.literals or not self.ground.local:
+        if address.domain in self.literals and self.ground.local:
+            domain = self.ground.local[0]
+            address = Address(f"{address.text.rpartition('@')[0]}@{domain}", address.local, domain)
+        if not self.ground.separator or address.domain not in self.local or self.isName(address):
             return address
-        domain = self.ground.local[0]
-        return Address(f"{address.text.rpartition('@')[0]}@{domain}", address.local, domain)
+        plain = self._untagged(address)
+        return plain if self.isName(plain) or self.postmasterFor(plain) is not None else address
+
+    def _untagged(self, address: Address) -> Address:
+        """An address without its tag, as far as it has one."""
+        separator = self.ground.separator
+        place = address.local.find(separator, 1) if separator else -1
+        return address if place < 0 else spelled(address.local[:place], address.domain)
+
+    def rule(self, client: str, path: Address | None, blank: bool) -> Rule | None:
+        """
+        The first line of effect.dat that matches; see L{EffectTable.first}.
+
+        A sender is looked for with its tag and without: a tag is no way round a line.
+        """
+        found = self.effect.first(client, path, blank)
+        plain = None if path is None else self._untagged(path)
+        if plain is path:
+            return found
+        other = self.effect.first(client, plain, blank)
+        return min((rule for rule in (found, other) if rule), key=lambda rule: rule.because.line, default=None)
 
     def exists(self, address: Address) -> bool:
         """
-        Whether a local address is known: account, postmaster, or an alias that leads to somebody.
+        Whether a local address is known: account, list, postmaster, or an alias that leads to somebody.
 
         A wildcard alias matches any name that a stranger invents: what leads to nobody is refused now, or it would
         have to be returned to a sender whom anybody can forge.
         """
         address = self.normal(address)
-        if self.isAccount(address) or self.postmasterFor(address) is not None:
+        if self.isSomebody(address):
             return True
-        if self.aliases.find(address, self.isAccount) is None:
+        if self.aliases.find(address, self.isName) is None:
             return False
-        return any(self.isSomebody(target) for target in self.aliases.expand(address, self.isAccount))
+        return any(self.isSomebody(target) for target in self.aliased(address))
 
     def isSomebody(self, target: Address) -> bool:
         """Whether there is anybody where an alias leads; of addresses outside nobody here can tell."""
-        return not self.isLocal(target.domain) or self.isAccount(target) or self.postmasterFor(target) is not None
+        if not self.isLocal(target.domain) or self.isAccount(target) or self.lists.find(target) is not None:
+            return True
+        return self.postmasterFor(target) is not None
+
+    def ways(self, address: Address) -> tuple[Way, ...]:
+        """Where an address leads over aliases and forwarding: at least itself, each end once. A list is an end."""
+        address = self.normal(address)
+        return walk(self.postmasterFor(address) or address, self._signs)
 
     def expand(self, address: Address) -> tuple[Address, ...]:
-        """The addresses that one leads to; itself where no alias stands for it. Each once, at least one."""
+        """The addresses of L{ways}."""
+        return tuple(way.address for way in self.ways(address))
+
+    def aliased(self, address: Address) -> tuple[Address, ...]:
+        """Where an address leads over aliases alone: whom it names, whatever they have done with their mail."""
         address = self.normal(address)
-        postmaster = self.postmasterFor(address)
-        return self.aliases.expand(postmaster or address, self.isAccount)
+        ways = walk(self.postmasterFor(address) or address, partial(self._signs, forwards=False))
+        return tuple(way.address for way in ways)
+
+    def named(self, address: Address) -> tuple[Account, ...]:
+        """The accounts that an address names: itself, or whom its aliases lead to."""
+        found = map(self.accounts.find, self.aliased(address))
+        return tuple(account for account in found if account is not None)
+
+    def _signs(self, address: Address, forwards: bool = True) -> Iterator[Sign]:
+        """What leads on from an address: its alias, and, where that says "and here too", what its account forwards."""
+        alias = self.aliases.find(address, self.isName)
+        if alias is not None:
+            targets = tuple(map(self.normal, filled(alias, address)))
+            yield Sign(alias.pattern, targets, alias.line.file, alias.line.number)
+            if address not in targets:
+                return
+        account = self.accounts.find(address) if forwards else None
+        if account is not None and account.details.forward:
+            yield self._forward(account)
+
+    def _forward(self, account: Account) -> Sign:
+        """What an account forwards."""
+        details = account.details
+        here = (account.address,) if details.keep else ()
+        because = details.lines["forward"]
+        return Sign(account.address, (*here, *map(self.normal, details.forward)), because.table, because.line)
+
+    def circles(self) -> Iterator[Fault]:
+        """Whatever leads round in a circle."""
+        signs = [
+            Sign(alias.pattern, tuple(map(self.normal, alias.targets)), alias.line.file, alias.line.number)
+            for alias in self.aliases
+        ]
+        signs += [self._forward(account) for account in self.accounts if account.details.forward]
+        return circles(signs, self._signs)
 
     def postmasterFor(self, address: Address) -> Address | None:
         """
         Who gets the mail for our postmaster (RFC 5321 4.5.1): bare, at a local domain, at the server's own name.
 
-        @return: L{None} for other addresses, and where an account or an alias has just this name.
+        @return: L{None} for other addresses, and where a table has just this name.
         """
         if address.key[0] != "postmaster":
             return None
         if not self.isLocal(address.domain) and address.domain != self.ground.name:
             return None
-        if address.domain in self.local and (self.isAccount(address) or self.aliases.exact(address)):
+        if address.domain in self.local and self.isName(address):
             return None
         if self.ground.postmaster is not None:
             return self.ground.postmaster
         known = (Address(f"postmaster@{domain}", "postmaster", domain) for domain in self.ground.local[:1])
-        return next((one for one in known if self.isAccount(one) or self.aliases.exact(one)), None)
+        return next((one for one in known if self.isName(one)), None)
 
 
-def build(ground: Ground, texts: Mapping[str, tuple[str, bytes]], faults: list[Fault], notes: list[Fault]) -> Directory:
+def build(
+    ground: Ground,
+    texts: Mapping[str, tuple[str, bytes]],
+    faults: list[Fault],
+    notes: list[Fault],
+    members: Mapping[str, bytes] | None = None,
+) -> Directory:
     """
     Read all tables.
 
     @param texts: for each of L{ROLES} that has a table, its name as configured and its octets.
     @param faults: gets what is wrong in any of them. Where it got something the directory is not to be used.
     @param notes: gets what is right and may surprise.
+    @param members: the files that the table of lists names, by name, as far as they can be read.
     """
     empty = ("", b"")
     accounts = readAccounts(*texts.get("accounts", empty), ground.local, faults)
+    aliases = readAliases(*texts.get("aliases", empty), ground.local, faults)
 
-    def isAccount(address: Address) -> bool:
-        return accounts.find(address) is not None
+    def taken(address: Address) -> str | None:
+        return "an account" if accounts.isAccount(address) else "an alias" if aliases.exact(address) else None
 
     directory = Directory(
         ground,
         readEffect(*texts.get("effect", empty), faults),
         readHops(*texts.get("gateway", empty), faults, notes),
-        accounts,
-        readAliases(*texts.get("aliases", empty), ground.local, isAccount, faults),
+        accounts.detailed(readDetails(*texts.get("details", empty), accounts.isAccount, faults)),
+        aliases,
+        readLists(*texts.get("lists", empty), members or {}, ground.local, taken, faults),
     )
     for hop, because in directory.hops.hops:
         if hop in ground.listening:
             faults.append(Fault(because.table, because.line, f"{hop} is this server itself", "another host"))
+    faults += directory.circles()
     if not faults:
         _postmasterNotes(directory, faults, notes)
         _aliasNotes(directory, notes)
+        _accountNotes(directory, faults, notes)
+        _listNotes(directory, notes)
     return directory
 
 
@@ -172,9 +268,42 @@ def _aliasNotes(directory: Directory, notes: list[Fault]) -> None:
     """Whether aliases lead to somebody; a wildcard may lead to many, of whom some are."""
     for alias in directory.aliases:
         for target in alias.targets if not alias.wild else ():
-            if not directory.isSomebody(target) and directory.aliases.find(target, directory.isAccount) is None:
+            if not directory.isLocal(target.domain) or directory.exists(target):
+                continue
+            if directory.aliases.find(directory.normal(target), directory.isName) is None:  # else that one is told
                 why = f"{alias.pattern} leads to {target}, who is nobody"
                 notes.append(alias.line.fault(why, "an account or an alias"))
+
+
+def _accountNotes(directory: Directory, faults: list[Fault], notes: list[Fault]) -> None:
+    """Whether what is forwarded gets somewhere, and whether there is anybody where an account may write as another."""
+    for account in directory.accounts:
+        lines = account.details.lines
+        for target in account.details.forward:
+            where = lines["forward"]
+            if directory.isLocal(target.domain) and not directory.exists(target):
+                why = f"{account.address} forwards to {target}, who is nobody"
+                notes.append(Fault(where.table, where.line, why, "an account, an alias or an address outside"))
+            found = next((one for one in directory.expand(target) if directory.lists.find(one) is not None), None)
+            if found is not None:  # a list asks who writes, and whoever forwards does not write
+                why = f"{account.address} forwards to the list {found}"
+                faults.append(Fault(where.table, where.line, why, "people; an alias may lead to a list"))
+        for granted in account.details.senders:
+            domain = granted.rpartition("@")[2]
+            if "*" not in granted and directory.isLocal(domain) and not directory.exists(parseAddress(granted)):
+                where = lines["senders"]
+                why = f"{account.address} may write as {granted}, who is nobody, and will be refused"
+                notes.append(Fault(where.table, where.line, why, "an account or an alias"))
+
+
+def _listNotes(directory: Directory, notes: list[Fault]) -> None:
+    """Whether the owner and the members of a list are somebody."""
+    for one in directory.lists:
+        for person in (one.owner, *one.members):
+            if directory.isLocal(person.domain) and not directory.exists(person):
+                role = "owner" if person is one.owner else "member"
+                why = f"{person}, {role} of {one.address}, is nobody"
+                notes.append(Fault(one.file, one.line, why, "an account, an alias or an address outside"))
 
 
 def _postmasterNotes(directory: Directory, faults: list[Fault], notes: list[Fault]) -> None:

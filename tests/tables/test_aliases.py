@@ -2,23 +2,21 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost.mail.address import Address, parseAddress
+from epost.mail.address import parseAddress
 from epost.mail.fault import Fault
-from epost.tables.aliases import AliasTable, readAliases
+from epost.tables.directory import Directory, Ground, build
 
-ACCOUNTS = {"user1@test.jp", "user2@test.jp"}
-
-
-def isAccount(address: Address) -> bool:
-    """Two accounts."""
-    return str(address).lower() in ACCOUNTS
+GROUND = Ground("backend.toml", "mx.test.jp", ("test.jp", "abc.co.jp"), mailboxes=True)
 
 
-def read(*lines: str) -> tuple[AliasTable, list[Fault]]:
-    """Table and faults; C{>} stands for the TAB."""
+def read(*lines: str) -> tuple[Directory, list[Fault]]:
+    """A directory of two accounts and these aliases, and the faults; C{>} stands for the TAB."""
     faults: list[Fault] = []
-    data = "\n".join(lines).replace(" > ", "\t").encode()
-    return readAliases("aliases.dat", data, ("test.jp", "abc.co.jp"), isAccount, faults), faults
+    texts = {
+        "accounts": ("accounts.dat", b"user1\tx\t\ttest.jp\nuser2\tx\t\ttest.jp\n"),
+        "aliases": ("aliases.dat", "\n".join(lines).replace(" > ", "\t").encode()),
+    }
+    return build(GROUND, texts, faults, []), faults
 
 
 class ExpandTests(SynchronousTestCase):
@@ -26,9 +24,9 @@ class ExpandTests(SynchronousTestCase):
 
     def assertLeads(self, lines: tuple[str, ...], address: str, *expected: str) -> None:
         """One address leads to some."""
-        table, faults = read(*lines)
+        found, faults = read(*lines)
         self.assertEqual(faults, [])
-        self.assertEqual([str(a) for a in table.expand(parseAddress(address), isAccount)], list(expected))
+        self.assertEqual([str(a) for a in found.expand(parseAddress(address))], list(expected))
 
     def test_none(self) -> None:
         """An address without alias is itself, as it was written."""
@@ -81,13 +79,15 @@ class ReadAliasesTests(SynchronousTestCase):
 
     def test_circles(self) -> None:
         """Every circle is told, one by exact aliases and one by wildcards, at its last line."""
-        table, faults = read(
+        found, faults = read(
             "a@test.jp > b@test.jp", "b@test.jp > a@test.jp", "*@abc.co.jp > x*@test.jp", "x*@test.jp > *@abc.co.jp",
         )  # fmt: skip
         self.assertEqual([fault.line for fault in faults], [2, 4])
-        expected = "aliases.dat:2: a circle, b@test.jp to a@test.jp to b@test.jp, expected aliases that lead"
+        expected = (
+            "aliases.dat:2: a circle, b@test.jp to a@test.jp to b@test.jp, expected aliases and forwarding that lead"
+        )
         self.assertIn(expected, str(faults[0]))
-        self.assertTrue(table.expand(parseAddress("a@test.jp"), isAccount))
+        self.assertTrue(found.expand(parseAddress("a@test.jp")))
 
     def test_allFaults(self) -> None:
         """Each wrong line."""

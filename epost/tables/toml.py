@@ -1,0 +1,201 @@
+"""
+The text of a table in TOML: one TOML table for each address, and the line of everything in it.
+
+tomllib knows no lines, so they are found by a scan of our own: each line that looks like a header or a key is given to
+tomllib alone, which says what it names. Lines within a text of several lines are passed over. As in the .dat tables,
+what is wrong is collected as L{Fault}s (spec 5).
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from epost.mail.address import Address, AddressError, parseAddress
+from epost.mail.decision import Because
+from epost.mail.fault import Fault
+from epost.tables.lines import decoded
+
+Place = tuple[str, ...]
+_T = TypeVar("_T")
+
+_PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
+_PATH = rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*"
+_HEADER = re.compile(rf"\s*\[{_PATH}\]\s*(?:#.*)?\Z")
+_KEY = re.compile(rf"{_PATH}=")
+_WHERE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)\Z", re.DOTALL)
+
+
+def keyLines(text: str) -> dict[Place, int]:
+    """The line of every table and key of a TOML text, by its whole path; of what is made by the way too."""
+    found: dict[Place, int] = {}
+    table: Place = ()
+    closing = ""  # what ends the text of several lines that this line is in
+    for number, line in enumerate(text.split("\n"), 1):
+        if closing:
+            closing = "" if line.count(closing) % 2 else closing
+            continue
+        closing = next((quotes for quotes in ('"""', "'''") if line.count(quotes) % 2), "")
+        line = line.rstrip("\r")
+        if header := _HEADER.match(line):
+            place = table = _named(header[1])
+        elif key := _KEY.match(line):
+            place = table + _named(key[1])
+        else:
+            continue
+        for length in range(1, len(place) + 1):
+            found.setdefault(place[:length], number)
+    return found
+
+
+def _named(path: str) -> Place:
+    """The parts of a dotted key."""
+    names, inside = [], tomllib.loads(f"{path} = 0")
+    while isinstance(inside, dict):
+        [(name, inside)] = inside.items()
+        names.append(name)
+    return tuple(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """
+    The TOML table of one address, while it is read.
+
+    @ivar file: the file's name as configured.
+    @ivar values: its keys.
+    @ivar line: its own line.
+    @ivar faults: get what is wrong in it.
+    """
+
+    file: str
+    address: Address
+    values: dict[str, Any]
+    line: int
+    faults: list[Fault]
+    _place: Place
+    _lines: dict[Place, int]
+
+    def lineOf(self, key: str) -> int:
+        """The line of a key; of one that cannot be found, the table's."""
+        return self._lines.get((*self._place, key), self.line)
+
+    def inside(self, key: str, values: dict[str, Any]) -> "Part":
+        """A table within this one. @param values: the key's value."""
+        return Part(self.file, self.address, values, self.lineOf(key), self.faults, (*self._place, key), self._lines)
+
+    def fault(self, key: str, why: str, expected: str) -> None:
+        """A fault at a key; of one that is missing, at the table."""
+        self.faults.append(Fault(self.file, self.lineOf(key), why, expected))
+
+    def read(self, key: str, reader: Callable[[Any], _T], expected: str, default: _T) -> _T:
+        """
+        The value of a key.
+
+        @param reader: raises ValueError with what is wrong; with nothing where it is just not as expected.
+        @return: C{default} where it is missing or wrong.
+        """
+        if key not in self.values:
+            return default
+        try:
+            return reader(self.values[key])
+        except ValueError as error:
+            self.fault(key, f"{key} = {self.values[key]!r}: {error}".rstrip(": "), expected)
+            return default
+
+    def because(self, key: str) -> Because:
+        """A key as what decides."""
+        value = self.values[key]
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return Because(self.file, self.lineOf(key), f"{self.address} {key} = {text}")
+
+    def known(self, keys: Iterable[str]) -> None:
+        """Faults for all other keys."""
+        for key in self.values:
+            if key not in keys:
+                near = difflib.get_close_matches(key, list(keys), 1, 0.0)
+                self.fault(key, f"unknown key {key}", f"{near[0]} perhaps, or one of {', '.join(keys)}")
+
+
+def parts(file: str, data: bytes, faults: list[Fault]) -> Iterator[Part]:
+    """
+    The tables of a TOML text, each under an address.
+
+    @param file: its name as configured.
+    @param faults: gets what is wrong with the text as such, and with the names of its tables.
+    """
+    text = decoded(file, data)
+    if isinstance(text, Fault):
+        faults.append(text)
+        return
+    text = text.replace("\r\n", "\n")
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        where = _WHERE.match(str(error))
+        why, line = (where[1], where[2]) if where else (str(error), "1")
+        faults.append(Fault(file, int(line) if line else text.rstrip().count("\n") + 1, why, "TOML"))
+        return
+    lines = keyLines(text)
+    seen: dict[Address, int] = {}
+    for name, values in tree.items():
+        line = lines.get((name,), 1)
+        try:
+            address = parseAddress(name)
+        except AddressError as error:
+            faults.append(Fault(file, line, str(error), 'an address in quotes, such as ["user1@test.jp"]'))
+            continue
+        if not isinstance(values, dict):
+            faults.append(Fault(file, line, f"{name} is no table", f'["{name}"]'))
+        elif seen.setdefault(address, line) != line:
+            faults.append(Fault(file, line, f"{name} stands in line {seen[address]} too", "each address once"))
+        else:
+            yield Part(file, address, values, line, faults, (name,), lines)
+
+
+# The forms of values: each raises ValueError.
+
+
+def flag(value: Any) -> bool:
+    """C{true} or C{false}."""
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def count(value: Any) -> int:
+    """A whole number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**53:
+        raise ValueError
+    return value
+
+
+def line(value: Any) -> str:
+    """A text of one line that is not blank."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError
+    return value
+
+
+def address(value: Any) -> Address:
+    """An address."""
+    return parseAddress(line(value))
+
+
+def each(reader: Callable[[Any], _T]) -> Callable[[Any], tuple[_T, ...]]:
+    """A list of at least one value, each once."""
+
+    def readAll(value: Any) -> tuple[_T, ...]:
+        if not isinstance(value, list) or not value:
+            raise ValueError
+        done: list[_T] = []
+        for item in value:
+            try:
+                done.append(reader(item))
+            except ValueError as error:
+                raise ValueError(f"{item!r}, {error}" if str(error) else f"{item!r}") from error
+        return tuple(dict.fromkeys(done))
+
+    return readAll
