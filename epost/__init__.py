@@ -30,11 +30,12 @@ clock. The core never waits; the shell never decides.
     verify      asks the next hop whether a recipient exists
     dispatch    the queue; agenda: when; lanes: to whom; errand: one attempt; returns: notices and warnings
     reload      reads the tables again when they change
+    control/    the command epost: accounts by account* (files: lock and atomic change); main: all its groups
     daemon      what both daemons are made of; commandline: what both commands take; backend and gateway: the two
 
 Arrows point down; a test reads every import:
 
-    backend, gateway → commandline → daemon → everything below
+    backend, gateway → commandline → daemon → everything below        control → everything below daemon
     dispatch, returns → interfaces, mail        intake, verify → interfaces, smtp.wording, mail
     admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail

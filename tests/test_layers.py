@@ -44,6 +44,7 @@ MAY: dict[str, set[str]] = {
     "dispatch": _ROLES | {"agenda", "errand", "lanes", "returns"},
     "reload": _READING,
     "daemon": _BELOW,
+    "control": _BELOW,
     "commandline": _BELOW | {"daemon"},
     "backend": _BELOW | {"commandline"},
     "gateway": _BELOW | {"commandline"},

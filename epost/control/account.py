@@ -1,0 +1,203 @@
+"""
+C{epost account}: the accounts of a back-end, in accounts.dat and accounts.toml.
+
+Passwords are asked for and hashed before the tables are locked: nobody waits for somebody who types.
+"""
+
+import argparse
+from typing import Any
+
+from epost.control import accountbox, accountmove, accounttext
+from epost.control.accountchange import Books, Step, changing
+from epost.control.accountfile import CLOSED, named
+from epost.control.accountkeys import readChanges
+from epost.control.accounttoml import literal
+from epost.control.terminal import Failure, common, config, password, remark, tell
+from epost.login import schemes
+from epost.tables.accounts import Account
+
+
+def register(subparsers: Any) -> None:
+    """Add the commands. @param subparsers: those of C{epost}."""
+    group = subparsers.add_parser("account", help="accounts: passwords, what they may do, E-Post's import and export")
+    commands = group.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, words: str, address: bool = True) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words, parents=[common()])
+        made.set_defaults(run=run)
+        if address:
+            made.add_argument("address", metavar="ADDRESS", help="user@domain, or user where one domain is local")
+        return made
+
+    def passwords(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--stdin", action="store_true", help="read the password from standard input")
+        keep = "keep the password so that it can be read (CRAM-MD5 and APOP need that)"
+        made.add_argument("--keep-clear", action="store_true", help=keep)
+
+    made = command("add", add, "make an account; asks for its password")
+    passwords(made)
+    made.add_argument("pairs", metavar="KEY=VALUE", nargs="*", help="as for set")
+    passwords(command("passwd", passwd, "give an account another password"))
+    command("show", show, "say what is known of an account")
+    command("list", list_, "list all accounts", address=False)
+    made = command("set", set_, "change what an account is or may do; nothing behind = takes a key out")
+    made.add_argument("pairs", metavar="KEY=VALUE", nargs="+", help="name=…, outside=no, mailbox_octets=100M, …")
+    made = command("rename", accountmove.rename, "give an account another address, with its mailbox")
+    made.add_argument("new", metavar="NEW", help="the other address")
+    made = command("remove", accountmove.remove, "take an account away; its mailbox stays")
+    made.add_argument("--mailbox", action="store_true", help="move the mailbox aside, where no account has it")
+    command("disable", disable, "no login; mail still arrives")
+    command("enable", enable, "login again")
+    made = command("import", accounttext.import_, "read accounts as E-Post exports them", address=False)
+    made.add_argument("file", metavar="FILE", help="TAB-separated, ten columns; - is standard input")
+    made.add_argument("--update", action="store_true", help="change accounts that are there already")
+    made.add_argument("--keep-clear", action="store_true", help="do not hash passwords (CRAM-MD5 and APOP need that)")
+    made.add_argument("--dry-run", action="store_true", help="check everything, change nothing")
+    made = command("export", accounttext.export, "write accounts as E-Post imports them", address=False)
+    made.add_argument("file", metavar="FILE", nargs="?", default="-", help="a new file; else standard output")
+    made.add_argument("--no-passwords", action="store_true", help="leave the column Pass empty")
+    made.add_argument("--header", action="store_true", help="name the columns in a first line")
+    made.add_argument("--windows", action="store_true", help="CP932 and CRLF; else UTF-8 and LF")
+
+
+def add(options: argparse.Namespace) -> int:
+    """A new account. What restricts it is there before it can log in."""
+    file = config(options)
+    books = Books(file)
+    address = books.vacant(options.address)
+    readChanges(options.pairs, {})
+    secret = _secret(options, str(address))
+    with changing(file) as books:
+        books.vacant(options.address)
+        changes = readChanges(options.pairs, {})
+        values = named(address) | {"Pass": secret} | changes.columns
+        lines = books.lines()
+        lines.add(values)
+        steps: list[Step] = [(books.accounts, lines.octets())]
+        if any(value is not None for value in changes.details.values()):
+            closed = books.lines()
+            closed.add(values | CLOSED)
+            steps = [
+                (books.accounts, closed.octets()),
+                (str(books.details), books.detailed(address, changes.details)),
+                *steps,
+            ]
+        account = books.write(*steps).accounts.find(address)
+    old = 0 if account is None else accountbox.messages(books.mailbox(account))
+    if account is not None and old:
+        remark(f"{books.mailbox(account)} was there before, with {old} messages: {address} will read them")
+    tell(options, {"added": str(address)}, f"{address} was added")
+    return 0
+
+
+def passwd(options: argparse.Namespace) -> int:
+    """Another password."""
+    file = config(options)
+    account = Books(file).find(options.address)
+    secret = _secret(options, str(account.address))
+    with changing(file) as books:
+        account = books.find(options.address)
+        lines = books.lines()
+        lines.put(account.line, {"Pass": secret})
+        books.write((books.accounts, lines.octets()))
+    tell(options, {"changed": str(account.address)}, f"{account.address} has another password")
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """One account."""
+    books = Books(config(options))
+    account = books.find(options.address)
+    facts = _facts(books, account)
+    facts["mailbox"] = books.mailbox(account)
+    facts["messages"] = accountbox.messages(books.mailbox(account))
+    width = max(map(len, facts))
+    words = [f"{key:{width}}  {_said(value)}" for key, value in facts.items() if key != "details"]
+    words += [f"{key:{width}}  {_said(value)}" for key, value in facts["details"].items()]
+    tell(options, facts, words)
+    return 0
+
+
+def list_(options: argparse.Namespace) -> int:
+    """All accounts, in the order of the file."""
+    books = Books(config(options))
+    facts = [_facts(books, account) for account in books.directory.accounts]
+    width = max((len(fact["address"]) for fact in facts), default=0)
+    words = []
+    for fact in facts:
+        details = ", ".join(f"{key}={_said(value)}" for key, value in fact["details"].items())
+        words.append(f"{fact['address']:{width}}  {fact['name']}  {details}".rstrip())
+    tell(options, {"accounts": facts}, words or ["no accounts"])
+    return 0
+
+
+def set_(options: argparse.Namespace) -> int:
+    """Change keys of an account."""
+    return _change(options, options.pairs, "was changed")
+
+
+def disable(options: argparse.Namespace) -> int:
+    """No login."""
+    return _change(options, ["disabled=yes"], "may no longer log in; its mail still arrives")
+
+
+def enable(options: argparse.Namespace) -> int:
+    """Login again."""
+    return _change(options, ["disabled="], "may log in")
+
+
+def _change(options: argparse.Namespace, pairs: list[str], words: str) -> int:
+    with changing(config(options)) as books:
+        account = books.find(options.address)
+        old = books.knownTables().values(account.address).get("reply")
+        changes = readChanges(pairs, dict(old) if isinstance(old, dict) else {})
+        steps: list[Step] = []
+        if changes.details:
+            steps.append((str(books.details), books.detailed(account.address, changes.details)))
+        if changes.columns:
+            lines = books.lines()
+            lines.put(account.line, changes.columns)
+            steps.append((books.accounts, lines.octets()))
+        books.write(*steps)
+    tell(options, {"changed": str(account.address)}, f"{account.address} {words}")
+    return 0
+
+
+def _secret(options: argparse.Namespace, whose: str) -> str:
+    """A new password as it stands in the column Pass."""
+    try:
+        return schemes.made(password(options, whose), recoverable=options.keep_clear)
+    except schemes.SchemeError as error:
+        raise Failure(f"the password: {error}, expected {error.expected}") from None
+
+
+def _facts(books: Books, account: Account) -> dict[str, Any]:
+    """What is known of an account, without its password."""
+    try:
+        secret = schemes.read(account.secret)
+        kinds = {"clear": secret.clear, "hash": secret.hash, "SCRAM-SHA-256": secret.scram}
+        password = [kind for kind, there in kinds.items() if there is not None]
+    except schemes.SchemeError as error:
+        password = [f"none: {error}"]
+    return {
+        "address": str(account.address),
+        "name": account.fullname,
+        "home": account.home,
+        "mailbox_octets": account.octets,
+        "auth": account.auth,
+        "apop": account.apop,
+        "pop3": account.pop3,
+        "imap4": account.imap4,
+        "password": password,
+        "line": account.line,
+        "details": books.knownTables().values(account.address),
+    }
+
+
+def _said(value: Any) -> str:
+    """A value in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ",".join(map(_said, value))
+    return literal(value) if isinstance(value, dict) else str(value)

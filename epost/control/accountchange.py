@@ -1,0 +1,207 @@
+"""
+accounts.dat and accounts.toml in the hands of a command: read, changed, checked, written.
+
+The whole configuration is read with the new files in it before they take the place of the old ones. What the daemon
+would refuse is told and nothing is changed, so a command never breaks the next reload (or start) of a daemon.
+
+One file is changed at once (L{epost.control.files}); where both change it is done in steps, each of which a daemon may
+read, and at each of which a power cut may come: accounts.toml has no table for an account that is not there, and no
+account may log in without the restrictions that it has before and after.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from epost import reload
+from epost.config import readSettings
+from epost.control import files
+from epost.control.accountfile import AccountFile
+from epost.control.accounttoml import DetailsFile
+from epost.control.terminal import Failure, remark
+from epost.mail.address import Address, AddressError, parseAddress
+from epost.mail.fault import Fault
+from epost.storage.places import Places
+from epost.tables.accounts import Account
+from epost.tables.directory import Directory
+
+Step = tuple[str, bytes]
+
+
+class Books:
+    """
+    The accounts of a configuration, as its files say.
+
+    @ivar settings: the configuration.
+    @ivar directory: all its tables.
+    @ivar accounts: the path of accounts.dat, links followed.
+    @ivar octets: what stands in it.
+    @ivar details: the path of accounts.toml; L{None} where the configuration names none.
+    @ivar detailOctets: what stands in it.
+    """
+
+    def __init__(self, config: str) -> None:
+        """
+        @param config: the configuration of a back-end.
+        @raise Failure: something is wrong with it or its tables.
+        """
+        faults: list[Fault] = []
+        self._notes: list[Fault] = []
+        settings = readSettings(config, "backend", faults)
+        if settings is None or settings.mailboxes is None:
+            raise Failure(*map(str, faults))
+        self.settings = settings
+        if settings.domains.accounts is None:
+            line = settings.line("domains", "accounts")
+            raise Failure(
+                f'{config}:{line}: [domains] accounts is not set, expected a table: accounts = "accounts.dat"'
+            )
+        self.accounts = os.path.realpath(settings.path(settings.domains.accounts))
+        self.details = None
+        if settings.domains.details is not None:
+            self.details = os.path.realpath(settings.path(settings.domains.details))
+        self._marks = self._look()
+        self.directory = reload.readDirectory(settings, faults, self._notes)
+        if faults:
+            raise Failure(*map(str, sorted(faults)))
+        self.octets = Path(self.accounts).read_bytes()
+        self.detailOctets = Path(self.details).read_bytes() if self.details else b""
+
+    # What is known.
+
+    def address(self, text: str) -> Address:
+        """An address as an administrator writes it: without a domain where there is one alone."""
+        if "@" not in text:
+            local = self.settings.domains.local
+            if len(local) != 1:
+                raise Failure(f"{text}: of which domain? one of {', '.join(f'{text}@{domain}' for domain in local)}")
+            text = f"{text}@{local[0]}"
+        try:
+            return parseAddress(text)
+        except AddressError as error:
+            raise Failure(f"{text}: {error}, expected the address of an account") from None
+
+    def find(self, text: str) -> Account:
+        """An account. @raise Failure: there is none of that name."""
+        address = self.address(text)
+        account = self.directory.accounts.find(address)
+        if account is None:
+            raise Failure(f"{address} is no account; `epost account list` names all")
+        return account
+
+    def vacant(self, text: str) -> Address:
+        """An address that is no account yet. @raise Failure: it is one, or cannot be one."""
+        address = self.address(text)
+        account = self.directory.accounts.find(address)
+        if account is not None:
+            raise Failure(f"{account.address} is an account already: {self.settings.domains.accounts}:{account.line}")
+        if str(address).startswith("'"):
+            raise Failure(f"{address}: a line that begins with ' is a comment")
+        return address
+
+    def mailbox(self, account: Account) -> str:
+        """The folder of a mailbox."""
+        return self.places.folders(account.box)[-1]
+
+    @property
+    def places(self) -> Places:
+        """Where the mailboxes are."""
+        return Places(str(self.settings.folder), str(self.settings.place))
+
+    # What is changed.
+
+    def lines(self) -> AccountFile:
+        """accounts.dat, to be changed."""
+        return AccountFile(str(self.settings.domains.accounts), self.octets)
+
+    def tables(self) -> DetailsFile:
+        """accounts.toml, to be changed. @raise Failure: the configuration names none."""
+        if self.details is None:
+            line = self.settings.line("domains", "details")
+            why = "[domains] details is not set, and what has no column in accounts.dat stands there"
+            raise Failure(f'{self.settings.file}:{line}: {why}, expected details = "accounts.toml" (and a restart)')
+        return DetailsFile(str(self.settings.domains.details), self.detailOctets)
+
+    def knownTables(self) -> DetailsFile:
+        """accounts.toml, or an empty one where the configuration names none."""
+        return DetailsFile(str(self.settings.domains.details or ""), self.detailOctets)
+
+    def detailed(self, address: Address, values: dict[str, Any]) -> bytes:
+        """accounts.toml with other values in the table of an account; L{None}: the key goes."""
+        tables = self.tables()
+        for key, value in values.items():
+            tables.put(address, key, value)
+        return tables.octets()
+
+    def write(self, *steps: Step) -> Directory:
+        """
+        Put new files in the place of the old ones, after the whole configuration was read with the last of them in it.
+
+        @param steps: path and octets of a file, in the order in which they are written.
+        @return: the tables as they are then.
+        @raise Failure: they would be faulty, a file could not be written, or somebody else changed one meanwhile.
+        """
+        final = dict(steps)
+        with self._prepared(final) as new:
+            directory = self._checked(new)
+            if self._look() != self._marks:
+                raise Failure("the tables were changed by somebody else meanwhile; nothing was changed, try again")
+            for number, (path, octets) in enumerate(steps):
+                if octets != final[path] or number:
+                    new[path] = files.prepare(path, octets, self.accounts)
+                files.take(new.pop(path), path)
+        return directory
+
+    def check(self, *steps: Step) -> Directory:
+        """Read the whole configuration with new files in it, and change nothing; see L{write}."""
+        with self._prepared(dict(steps)) as new:
+            return self._checked(new)
+
+    @contextmanager
+    def _prepared(self, contents: dict[str, bytes]) -> Iterator[dict[str, str]]:
+        """New files beside the old ones, by their paths; those still there at the end are removed."""
+        new: dict[str, str] = {}
+        try:
+            for path, octets in contents.items():
+                new[path] = files.prepare(path, octets, self.accounts)
+            yield new
+        finally:
+            for path in new.values():
+                with suppress(OSError):
+                    files.drop(path)
+
+    def _checked(self, new: dict[str, str]) -> Directory:
+        """Read everything, with new files in the place of old ones."""
+        domains = self.settings.domains
+        names = {new[self.accounts]: str(domains.accounts)} if self.accounts in new else {}
+        if self.details in new:
+            names[new[self.details]] = str(domains.details)
+        accounts = new.get(self.accounts, domains.accounts)
+        details = new.get(self.details, domains.details) if self.details else None
+        settings = replace(self.settings, domains=replace(domains, accounts=accounts, details=details))
+        faults: list[Fault] = []
+        notes: list[Fault] = []
+        directory = reload.readDirectory(settings, faults, notes)
+        if faults:
+            told = sorted(replace(fault, file=names.get(fault.file, fault.file)) for fault in faults)
+            raise Failure(*map(str, told), "nothing was changed")
+        known = {(note.file, note.why) for note in self._notes}
+        for note in sorted(replace(note, file=names.get(note.file, note.file)) for note in notes):
+            if (note.file, note.why) not in known:
+                remark(f"{note} (a remark: this is allowed)")
+        return directory
+
+    def _look(self) -> list[files.Mark | None]:
+        """The state of both files."""
+        return [files.mark(path) for path in (self.accounts, self.details) if path]
+
+
+@contextmanager
+def changing(config: str) -> Iterator[Books]:
+    """The accounts, for whoever is going to change them: no other command does meanwhile."""
+    path = Books(config).accounts
+    with files.Lock(path):
+        yield Books(config)

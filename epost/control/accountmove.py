@@ -1,0 +1,84 @@
+"""
+C{epost account rename} and C{remove}: accounts that go, and what becomes of their mailboxes.
+"""
+
+import argparse
+import time
+
+from epost.control import accountbox
+from epost.control.accountchange import Books, Step, changing
+from epost.control.accountfile import CLOSED, named
+from epost.control.terminal import Failure, config, remark, tell
+from epost.mail.address import Address
+from epost.tables.accounts import Account
+
+
+def rename(options: argparse.Namespace) -> int:
+    """Another address: what restricts the account goes before it, its mailbox follows."""
+    with changing(config(options)) as books:
+        account = books.find(options.address)
+        address = books.vacant(options.new)
+        running = accountbox.isRunning(books.settings)
+        lines = books.lines()
+        lines.put(account.line, named(address))
+        steps: list[Step] = [(books.accounts, lines.octets())]
+        if books.knownTables().name(account.address) is not None:
+            steps = _renamed(books, account, address)
+        found = books.check(*steps).accounts.find(address)
+        if found is None:
+            raise Failure(f"{address} cannot be an account")
+        old, new = books.mailbox(account), books.mailbox(found)
+        if old != new and accountbox.messages(new):
+            raise Failure(f"{new} holds mail of somebody who had that address; move it away first. Nothing was changed")
+        books.write(*steps)
+        if old != new:
+            running = accountbox.settle(books.settings) or running
+            accountbox.move(old, new, running)
+    remark(f"mail for {account.address} is refused from now on, unless aliases.dat has a line for it")
+    tell(options, {"renamed": str(account.address), "to": str(address)}, f"{account.address} is now {address}")
+    return 0
+
+
+def _renamed(books: Books, account: Account, address: Address) -> list[Step]:
+    """The steps for an account that has a table in accounts.toml: at none of them it is free of what stands there."""
+    both, tables = books.lines(), books.tables()
+    both.double(account.line, named(address) | CLOSED)
+    opened = books.lines()
+    opened.double(account.line, named(address))
+    opened.put(account.line, CLOSED)
+    alone = books.lines()
+    alone.put(account.line, named(address))
+    tables.double(account.address, address)
+    renamed = books.tables()
+    renamed.rename(account.address, address)
+    return [
+        (books.accounts, both.octets()),
+        (str(books.details), tables.octets()),
+        (books.accounts, opened.octets()),
+        (str(books.details), renamed.octets()),
+        (books.accounts, alone.octets()),
+    ]
+
+
+def remove(options: argparse.Namespace) -> int:
+    """Take an account away."""
+    with changing(config(options)) as books:
+        account = books.find(options.address)
+        box, now = books.mailbox(account), time.time()
+        lines = books.lines()
+        lines.remove(account.line)
+        steps: list[Step] = [(books.accounts, lines.octets())]
+        if books.knownTables().name(account.address) is not None:
+            closed, tables = books.lines(), books.tables()
+            closed.put(account.line, CLOSED)
+            tables.remove(account.address)
+            steps = [(books.accounts, closed.octets()), (str(books.details), tables.octets()), *steps]
+        books.write(*steps)
+        result = {"removed": str(account.address), "mailbox": box}
+        if options.mailbox:
+            new = accountbox.aside(books.places, account, now)
+            running = accountbox.settle(books.settings)
+            result["mailbox"] = new if accountbox.move(box, new, running) else ""
+    words = f"{account.address} was removed; its mailbox is {result['mailbox']}"
+    tell(options, result, words if result["mailbox"] else f"{account.address} was removed; it had no mailbox")
+    return 0

@@ -1,0 +1,82 @@
+"""
+The command C{epost}.
+
+    epost [-c FILE] GROUP …
+
+A module for each group of commands; each has C{register}, which adds its parsers. A parser names what it runs by
+C{set_defaults(run=…)}: a function of the options that returns the exit status. 0: done, and nothing is wrong; 1:
+something is; 2: the command was not understood.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from epost import __version__
+from epost.control import account
+from epost.control.terminal import Failure, common, remark
+
+GROUPS = (account,)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands."""
+    made = argparse.ArgumentParser(
+        "epost", description="What an administrator does to an epost server.", parents=[common()]
+    )
+    made.add_argument("--version", action="version", version=f"epost {__version__}")
+    subparsers = made.add_subparsers(metavar="GROUP", required=True)
+    for group in GROUPS:
+        group.register(subparsers)
+    made.set_defaults(config=None, json=False)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run a command.
+
+    @param argv: without the program's name; L{None}: the process's own.
+    @return: the exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that cannot show a name is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        commands = parser()
+        options, rest = commands.parse_known_args(argv)
+        if rest and (rest[0].startswith("-") or not hasattr(options, "pairs")):
+            commands.error(f"not understood: {' '.join(rest)}")
+        if rest:  # argparse gives the words behind an option to nobody
+            options.pairs += rest
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
+    try:
+        done: int = options.run(options)
+        sys.stdout.flush()
+        return done
+    except Failure as failure:
+        return _failed(options, failure.lines)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _failed(options, [f"{error.filename}: {error.strerror}" if error.filename else str(error)])
+    except KeyboardInterrupt:
+        return _failed(options, ["interrupted"])
+
+
+def _failed(options: argparse.Namespace, lines: Sequence[str]) -> int:
+    """Say what is wrong."""
+    if options.json:
+        print(json.dumps({"errors": list(lines)}, ensure_ascii=False))
+    else:
+        for line in lines:
+            remark(line)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,399 @@
+"""Tests of L{epost.control.account}: the commands as an administrator types them."""
+
+import getpass
+import os
+import time
+from pathlib import Path
+
+from twisted.internet.task import Clock
+
+from epost import reload
+from epost.control import accountbox
+from epost.login import schemes
+from epost.mail.address import parseAddress
+from epost.storage.lock import FolderLock
+from epost.tables.accounts import Account
+from tests.control.places import ACCOUNTS, CONFIG, DETAILS, ShellTestCase
+
+
+class AccountTestCase(ShellTestCase):
+    """Looks at accounts as a daemon sees them."""
+
+    def account(self, name: str) -> Account:
+        """An account, which must be there."""
+        found = self.load()[1].accounts.find(parseAddress(name if "@" in name else f"{name}@test.jp"))
+        assert found is not None, name
+        return found
+
+    def proves(self, name: str, password: str) -> bool:
+        """Whether a password is an account's."""
+        return schemes.read(self.account(name).secret).verify(schemes.octets(password))
+
+
+class AddTests(AccountTestCase):
+    """C{add} and C{passwd}."""
+
+    def test_add(self) -> None:
+        """A new account stands at the end, hashed; all else is as it was to the last octet."""
+        self.good("add", "kacho", "--stdin", stdin=b"geheim\n")
+        self.assertTrue(self.octets().startswith(ACCOUNTS.encode()))
+        self.assertEqual(self.octets("accounts.toml"), DETAILS.encode())
+        self.assertNotIn(b"geheim", self.octets())
+        self.assertTrue(self.proves("kacho", "geheim"))
+        self.assertFalse(self.proves("kacho", "geheim2"))
+
+    def test_asks(self) -> None:
+        """Without --stdin the terminal is asked, twice; what differs is refused."""
+        answers = ["one", "two", "one", "one"]
+        self.patch(getpass, "getpass", lambda prompt: answers.pop(0))
+        self.terminal = True
+        self.assertIn("not the same", self.refused("add", "kacho"))
+        self.good("add", "kacho")
+        self.assertTrue(self.proves("kacho", "one"))
+
+    def test_noTerminal(self) -> None:
+        """A script that forgets --stdin is told, and never waits."""
+        self.assertIn("--stdin", self.refused("add", "kacho", stdin=b"geheim\n"))
+
+    def test_neverOnTheCommandLine(self) -> None:
+        """No option takes a password."""
+        for words in (["--password", "geheim"], ["--password=geheim"], ["geheim"]):
+            self.assertIn(self.run_("account", "add", "kacho", *words), (1, 2))
+        self.assertEqual(self.octets(), ACCOUNTS.encode())
+
+    def test_withKeys(self) -> None:
+        """What set knows can be given at once, before and behind options."""
+        self.good("add", "kacho", "name=課長　太郎", "--stdin", "outside=no", "mailbox_octets=10M", stdin=b"geheim")
+        account = self.account("kacho")
+        self.assertEqual((account.fullname, account.octets, account.details.outside), ("課長　太郎", 10 << 20, False))
+
+    def test_keepClear(self) -> None:
+        """Where CRAM-MD5 is needed the password can be kept."""
+        self.good("add", "kacho", "--stdin", "--keep-clear", stdin="パス ワード\n".encode())
+        self.assertEqual(schemes.read(self.account("kacho").secret).clear, "パス ワード")
+
+    def test_passwd(self) -> None:
+        """Another password; name, flags and place of the line stay."""
+        self.good("passwd", "USER1@test.jp", "--stdin", stdin=b"other\r\n")
+        self.assertTrue(self.proves("user1", "other"))
+        before, after = ACCOUNTS.splitlines(), self.octets().decode().splitlines()
+        self.assertEqual([a for a in after if a not in before], [after[3]])
+        self.assertEqual(after[3].split("\t")[2:], ["", "test.jp", "", "1", "0", "1000"])
+
+    def test_badPasswords(self) -> None:
+        """Nothing, too much, no UTF-8, control characters."""
+        for octets in (b"", b"\n", b"x" * 1025, b"\xe9t\xe9\n", b"a\tb", b"a\0b", b"\r\n"):
+            self.assertIn("password", self.refused("passwd", "user1", "--stdin", stdin=octets))
+
+    def test_badNames(self) -> None:
+        """What is no name of a folder, no address, not local, a comment, or there already."""
+        for name in (
+            "../etc",
+            ".a",
+            "a/b",
+            "a.",
+            "%USERNAME%",
+            "c:",
+            "a@b@c",
+            "",
+            "x@other.jp",
+            "'x",
+            "User1",
+            "a\tb",
+            "a\r\nb",
+        ):
+            self.assertTrue(self.refused("add", "--stdin", name, stdin=b"geheim"), name)
+        self.assertIn("one of [domains] local: test.jp", self.refused("add", "x@other.jp", "--stdin", stdin=b"geheim"))
+        self.assertIn("accounts.dat:4", self.refused("add", "user1", "--stdin", stdin=b"geheim"))
+
+    def test_octetsOfAnotherTerminal(self) -> None:
+        """Arguments that are no UTF-8 are refused by name."""
+        self.assertIn("name is not UTF-8", self.refused("set", "user1", "name=\udce9"))
+        self.assertTrue(self.refused("add", "\udce9", "--stdin", stdin=b"x"))
+
+    def test_severalDomains(self) -> None:
+        """A name without a domain is refused where two are local."""
+        self.write(
+            "backend.toml", CONFIG.replace('["test.jp"]', '["test.jp", "b.jp"]').replace("inbox\\", "inbox\\%DOMAIN%\\")
+        )
+        self.assertIn("user1@test.jp, user1@b.jp", self.refused("passwd", "user1", "--stdin", stdin=b"x"))
+        self.good("add", "user1@b.jp", "--stdin", stdin=b"geheim")
+        self.assertTrue(self.proves("user1@b.jp", "geheim"))
+
+    def test_oldMailbox(self) -> None:
+        """Who gets a name that was another's is told that there is mail."""
+        new = self.folder / "work/inbox/kacho/new"
+        new.mkdir(parents=True)
+        (new / "B0000000001.MSG").write_bytes(b"")
+        self.good("add", "kacho", "--stdin", stdin=b"geheim")
+        self.assertIn("with 1 messages", self.remarked)
+
+
+class ShowTests(AccountTestCase):
+    """C{show} and C{list}."""
+
+    def test_show(self) -> None:
+        """All that is known, and never the password."""
+        facts = self.asked("show", "baito")
+        self.assertEqual(
+            (facts["address"], facts["details"], facts["password"]), ("baito@test.jp", {"outside": False}, ["clear"])
+        )
+        self.assertEqual(facts["mailbox"], str(self.folder / "work/inbox/baito"))
+        self.assertNotIn("pass1234", self.said + self.good("show", "baito"))
+
+    def test_list(self) -> None:
+        """All, in the order of the file."""
+        found = self.asked("list")["accounts"]
+        self.assertEqual([fact["address"] for fact in found], ["bucho@test.jp", "user1@test.jp", "baito@test.jp"])
+        self.assertEqual(self.good("list").splitlines()[2], "baito@test.jp    outside=no")
+        self.assertNotIn("pass1234", self.said)
+
+    def test_errorsInJson(self) -> None:
+        """What is wrong is told on the same way."""
+        self.assertEqual(self.run_("account", "show", "nobody", "--json"), 1)
+        self.assertEqual(self.said, '{"errors": ["nobody@test.jp is no account; `epost account list` names all"]}\n')
+
+    def test_usage(self) -> None:
+        """What is not understood ends with 2."""
+        for words in (["account"], [], ["account", "show"], ["account", "list", "x"], ["account", "show", "a", "--x"]):
+            self.assertEqual(self.run_(*words), 2, words)
+
+    def test_noConfiguration(self) -> None:
+        """Without one it is told where one was looked for; one that is faulty is told line by line."""
+        self.assertIn("backend.toml", self.refused("list", "-c", str(self.folder / "none/backend.toml")))
+        self.write("backend.toml", CONFIG.replace("[server]", "[sever]"))
+        self.assertIn("backend.toml:1: ", self.refused("list"))
+
+
+class SetTests(AccountTestCase):
+    """C{set}, C{disable}, C{enable}."""
+
+    def test_columns(self) -> None:
+        """Columns of accounts.dat; those at the end may have been missing."""
+        self.good(
+            "set", "baito", "name=アルバイト", "home=C:\\x", "mailbox_octets=5000", "auth=no", "pop3=no", "imap4=yes"
+        )
+        account = self.account("baito")
+        self.assertEqual((account.fullname, account.home, account.octets), ("アルバイト", "C:\\x", 5000))
+        self.assertEqual((account.auth, account.apop, account.pop3, account.imap4), (False, True, False, True))
+        self.good("set", "baito", "name=", "auth=", "mailbox_octets=")
+        account = self.account("baito")
+        self.assertEqual((account.fullname, account.octets, account.auth), ("", 0, True))
+
+    def test_details(self) -> None:
+        """Keys of accounts.toml, each kind of them, and out again."""
+        self.good(
+            *("set", "user1", "networks=192.168.0.0/24, 10.0.0.1", "senders=sales@test.jp,*@shop.test.jp"),
+            *("messages_per_day=100", "message_octets=1M", "forward=me@home.example", "keep=yes"),
+            *('reply.text=留守です。\n「"\\」', "reply.from=2026-12-24", "reply.charset=ISO-2022-JP"),
+        )
+        details = self.account("user1").details
+        self.assertEqual((details.allowed.messagesPerDay, details.messageOctets), (100, 1 << 20))
+        self.assertEqual((details.mayFrom("192.168.0.9"), details.mayFrom("192.168.1.9")), (True, False))
+        assert details.reply is not None
+        self.assertEqual(details.reply.text, '留守です。\n「"\\」')
+        self.good("set", "user1", "reply.subject=旅行", "reply.from=")
+        details = self.account("user1").details
+        assert details.reply is not None
+        self.assertEqual((details.reply.subject, details.reply.first), ("旅行", None))
+        self.good("set", "user1", "reply=", "networks=", "forward=", "keep=")
+        self.assertIsNone(self.account("user1").details.reply)
+        self.assertIn(DETAILS.encode().removesuffix(b"\n"), self.octets("accounts.toml"))
+
+    def test_disable(self) -> None:
+        """disable and enable, with the comment of the other key as it was."""
+        self.good("disable", "baito")
+        self.assertTrue(self.account("baito").details.disabled)
+        self.assertFalse(self.account("baito").details.outside)
+        self.good("enable", "baito")
+        self.assertEqual(self.octets("accounts.toml"), DETAILS.encode())
+
+    def test_badValues(self) -> None:
+        """Each is told with what was expected."""
+        for pair, words in (
+            ("outside=perhaps", "yes or no"),
+            ("mailbox_octets=-1", "octets"),
+            ("reply.from=tomorrow", "a day"),
+            ("nothing=1", "KEY one of name, home"),
+            ("outside", "KEY=VALUE"),
+            ("name=a\tb", "name has a control character"),
+            ("name=a\r\nintruder\tpass", "name has a control character"),
+            ("senders=a@b.jp\r\nx", "control character"),
+            ("networks=300.0.0.1", "accounts.toml:"),
+            ("forward=user1@test.jp", "accounts.toml:"),
+            ("reply.subject=x", "reply without text"),
+        ):
+            self.assertIn(words, self.refused("set", "user1", pair), pair)
+
+    def test_noDetails(self) -> None:
+        """Where the configuration names no accounts.toml it is told what to write into it."""
+        self.write("backend.toml", CONFIG.replace('details = "accounts.toml"\n', ""))
+        self.assertIn('details = "accounts.toml"', self.refused("set", "user1", "outside=no"))
+        self.good("set", "user1", "name=x")
+
+    def test_secondFaulty(self) -> None:
+        """Of two files that change, a fault in one keeps the other as it was."""
+        self.refused("set", "user1", "name=x", "networks=nowhere")
+
+
+class DaemonTests(AccountTestCase):
+    """What a running daemon makes of it."""
+
+    def test_atOnce(self) -> None:
+        """A change is in force with the next look at the tables."""
+        clock = Clock()
+        there = reload.Directories(*self.load(), clock)
+        there.startService()
+        self.addCleanup(there.stopService)
+        self.good("add", "kacho", "--stdin", "outside=no", stdin=b"geheim")
+        clock.advance(reload.LOOK)
+        found = there().accounts.find(parseAddress("kacho@test.jp"))
+        assert found is not None
+        self.assertEqual((found.details.outside, there.faults), (False, []))
+
+    def test_brokenElsewhere(self) -> None:
+        """While another table is faulty nothing is changed: it would not take effect."""
+        self.write("accounts.toml", '["nobody@test.jp"]\n')
+        self.assertIn(
+            "accounts.toml:1: nobody@test.jp is no account", self.refused("passwd", "user1", "--stdin", stdin=b"x")
+        )
+
+    def test_damaged(self) -> None:
+        """A table that is none is told with its line, and left as it is."""
+        for octets, words in (
+            (b"user1\tx\0y\n", "accounts.dat:1: has NUL"),
+            (b"bucho\tx\n\x81\x20\n", "accounts.dat:2: is neither"),
+            (b"bucho\tx\nnonsense\n", "accounts.dat:2: 1 columns"),
+        ):
+            self.write("accounts.dat", octets)
+            self.assertIn(words, self.refused("add", "kacho", "--stdin", stdin=b"geheim"))
+
+    def test_postmaster(self) -> None:
+        """The account that the postmaster's mail goes to cannot be removed."""
+        self.assertIn("postmaster bucho@test.jp", self.refused("remove", "bucho"))
+
+
+class StepTests(AccountTestCase):
+    """Changes of both files: a power cut, or a look of the daemon, may come behind each step."""
+
+    def steps(self, *words: str, stdin: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """Both files as each step leaves them; each time a daemon would start, and baito's restriction holds."""
+        found = []
+        replace = os.replace
+
+        def replaced(old: str, new: str) -> None:
+            replace(old, new)
+            found.append((self.octets(), self.octets("accounts.toml")))
+            for account in self.load()[1].accounts:  # a fault would raise
+                if account.address.local in ("baito", "keiyaku"):
+                    free = account.auth or account.pop3 or account.imap4
+                    self.assertFalse(
+                        free and account.details.outside, f"{account.address} is free behind step {len(found)}"
+                    )
+
+        self.patch(os, "replace", replaced)
+        self.good(*words, stdin=stdin)
+        return found
+
+    def test_add(self) -> None:
+        """A new account that may write inside only never may more."""
+        self.assertEqual(len(self.steps("add", "keiyaku", "--stdin", "outside=no", stdin=b"geheim")), 3)
+        self.assertTrue(self.account("keiyaku").auth)
+
+    def test_rename(self) -> None:
+        """One that gets another name keeps its restriction, password and place."""
+        self.assertEqual(len(self.steps("rename", "baito", "keiyaku")), 5)
+        self.assertEqual(self.octets().decode(), ACCOUNTS.replace("baito", "keiyaku"))
+        self.assertEqual(self.octets("accounts.toml").decode(), DETAILS.replace("baito", "keiyaku"))
+
+    def test_remove(self) -> None:
+        """One that is removed is not free for a moment."""
+        self.assertEqual(len(self.steps("remove", "baito")), 3)
+        self.assertEqual(self.octets().decode(), ACCOUNTS.replace("baito\tpass1234\t\ttest.jp\n", ""))
+        self.assertEqual(self.octets("accounts.toml"), b"# what they may do\n\n# the end\n")
+
+
+class MailboxTests(AccountTestCase):
+    """What becomes of mailboxes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.inbox = self.folder / "work/inbox"
+        self.letter(self.inbox / "user1", "B0000000001")
+        (self.inbox / "user1/sender.dat").write_text("*@test.jp\n")
+        self.slept: list[float] = []
+        self.patch(time, "sleep", self.slept.append)
+
+    def letter(self, box: Path, name: str) -> None:
+        """A message in a mailbox."""
+        for folder in ("tmp", "new", "cur"):
+            (box / folder).mkdir(parents=True, exist_ok=True)
+        (box / "new" / f"{name}.MSG").write_text(name)
+
+    def held(self, box: Path) -> list[str]:
+        """The files of a mailbox."""
+        return sorted(str(path.relative_to(box)) for path in box.rglob("*") if path.is_file())
+
+    def test_rename(self) -> None:
+        """The mailbox goes with the account."""
+        self.good("rename", "user1", "kacho")
+        self.assertEqual(self.held(self.inbox / "kacho"), ["new/B0000000001.MSG", "sender.dat"])
+        self.assertFalse((self.inbox / "user1").exists())
+        self.assertEqual((self.octets().decode(), self.slept), (ACCOUNTS.replace("user1", "kacho"), []))
+
+    def test_renameUnderADaemon(self) -> None:
+        """With a daemon running what comes for either name meanwhile is in the new mailbox too."""
+        (self.folder / "work/lock").touch()
+        self.addCleanup(FolderLock(str(self.folder / "work")).release)
+
+        def sleep(seconds: float) -> None:
+            self.slept.append(seconds)
+            number = len(self.slept)
+            self.assertIsNone(self.load()[1].accounts.find(parseAddress("user1@test.jp")))
+            if number == 1:
+                self.letter(self.inbox / "kacho", "B0000000002")
+            self.letter(self.inbox / "user1", f"B000000001{number}")
+
+        self.patch(time, "sleep", sleep)
+        self.good("rename", "user1", "kacho")
+        found = [f"new/B000000000{n}.MSG" for n in (1, 2)] + [f"new/B000000001{n}.MSG" for n in (1, 2)]
+        self.assertEqual(self.held(self.inbox / "kacho"), [*found, "sender.dat"])
+        self.assertFalse((self.inbox / "user1").exists())
+        self.assertEqual(len(self.slept), 2)
+
+    def test_ontoAnother(self) -> None:
+        """A mailbox with somebody's mail is not given to somebody else."""
+        self.letter(self.inbox / "kacho", "B0000000009")
+        self.assertIn("holds mail", self.refused("rename", "user1", "kacho"))
+        self.assertEqual(self.held(self.inbox / "kacho"), ["new/B0000000009.MSG"])
+
+    def test_ontoAnAccount(self) -> None:
+        """Nor is an account's name."""
+        self.assertIn("accounts.dat:5", self.refused("rename", "user1", "baito"))
+
+    def test_remove(self) -> None:
+        """The mailbox stays."""
+        self.assertIn(str(self.inbox / "user1"), self.good("remove", "user1"))
+        self.assertEqual(len(self.held(self.inbox / "user1")), 2)
+
+    def test_removeMailbox(self) -> None:
+        """It is moved to where no account has its mailbox, with all that is in it, and again when it is there again."""
+        (self.inbox / "user1/new/B0000000001.MSG").chmod(0o600)
+        for _ in range(2):
+            aside = Path(self.asked("remove", "user1", "--mailbox")["mailbox"])
+            self.assertEqual(len(self.held(aside)), 2)
+            self.assertEqual(aside.parent.name, accountbox.REMOVED)
+            self.assertFalse((self.inbox / "user1").exists())
+            self.patch(time, "time", lambda: 2e9)
+            self.good("add", "user1", "--stdin", stdin=b"x")
+            self.assertEqual(self.remarked, "")
+            self.letter(self.inbox / "user1", "B0000000001")
+            (self.inbox / "user1/sender.dat").touch()
+        self.assertTrue(self.refused("add", f"{accountbox.REMOVED}", "--stdin", stdin=b"x"))
+
+    def test_cannotBeMoved(self) -> None:
+        """What fails behind the change of the tables is told with both places."""
+        (self.inbox / accountbox.REMOVED).write_text("in the way")
+        self.assertEqual(self.run_("account", "remove", "user1", "--mailbox"), 1)
+        self.assertIn(str(self.inbox / "user1"), self.remarked)
+        self.assertEqual(len(self.held(self.inbox / "user1")), 2)
