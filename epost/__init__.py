@@ -16,16 +16,17 @@ A core of values, grammar and tables (octets and text in, values out) stands ins
 clock. The core never waits; the shell never decides.
 
     mail/       the values: address reply envelope name entry route decision fault; what is written into messages (trace
-                heading notice) and into logs (safe), and when to try again (retry)
+                heading notice autoreply) and into logs (safe), and when to try again (retry)
     smtp/       the protocol without I/O: server session and client transaction, and all that we say (wording)
     tables/     .dat text to immutable tables: effect (who may), hops (gateway.dat), accounts, aliases; all of them in
                 one directory
     settings    every key, documented once; config reads them from TOML; forms: how values are written
     interfaces  the roles, as zope interfaces: the table of contents
     storage/    the spool and its crash table, mailboxes, serial, group commit and its thread, senderlog and receivelog;
-                room: is there space; trouble: faults of the disk, told once
+                room: is there space; trouble: faults of the disk, told once; hints: small facts that survive a restart
     net/        Twisted transports: receiver transaction crowd refusals (in), carrier caller exchanges (out), writing
     admission   who may write to whom; routes: where mail goes; both pure functions of the tables
+    allowance   what an account has used: sent, stored, replied
     intake      what becomes of a message between 354 and 250
     verify      asks the next hop whether a recipient exists
     dispatch    the queue; agenda: when; lanes: to whom; errand: one attempt; returns: notices and warnings
@@ -36,7 +37,7 @@ clock. The core never waits; the shell never decides.
 Arrows point down; a test reads every import:
 
     backend, gateway → commandline → daemon → everything below        control → everything below daemon
-    dispatch, returns → interfaces, mail        intake, verify → interfaces, smtp.wording, mail
+    allowance, dispatch, returns → interfaces, mail        intake, verify → interfaces, smtp.wording, mail
     admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail
     tables, smtp, config, settings → mail        mail → standard library        (Twisted in none of these)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 _VALUES = {"mail"}
 _ROLES = {"interfaces", "mail"}
 _READING = {"mail", "forms", "settings", "config", "tables"}
-_BELOW = _ROLES | _READING | {"smtp", "storage", "net", "login", "admission", "routes", "verify"}
+_BELOW = _ROLES | _READING | {"smtp", "storage", "net", "login", "admission", "routes", "verify", "allowance"}
 _BELOW |= {"intake", "reload", "returns", "dispatch", "agenda", "errand", "lanes"}
 
 # The first part of a module's name below epost, and what it may import besides itself and the standard library.
@@ -35,6 +35,7 @@ MAY: dict[str, set[str]] = {
     "admission": _ROLES | {"smtp.wording", "tables"},
     "routes": _ROLES | {"smtp.wording", "tables"},
     "verify": _ROLES | {"smtp.wording"},
+    "allowance": _ROLES,
     "login": _ROLES | {"smtp.wording", "tables"},
     "intake": _ROLES | {"smtp.wording"},
     "returns": _ROLES,

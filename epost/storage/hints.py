@@ -87,6 +87,7 @@ class Hints:
         self._kinds: dict[str, dict[str, _Fact]] = {}
         self._changed: dict[_Key, None] = {}
         self._lines = 0  # in the file
+        self._worth = 0  # of them that held when it was last written anew
         self._anew = False  # whether the whole file is to be written
         self._timer: IDelayedCall | None = None
         self._busy = False
@@ -137,10 +138,10 @@ class Hints:
                 self._timer.cancel()
             self._timer = None
         changed, self._changed = self._changed, {}
-        if self._anew or self._lines + len(changed) > 2 * sum(map(len, self._kinds.values())) + SPARE:
+        if self._anew or self._lines + len(changed) > 2 * self._worth + SPARE:
             self._sweep()
             facts = [(kind, key, fact) for kind, facts in self._kinds.items() for key, fact in facts.items()]
-            self._lines = len(facts)
+            self._lines = self._worth = len(facts)
             self._busy = True
             self._callInThread(self._store, self._replace, facts)
         elif changed:

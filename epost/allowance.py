@@ -1,0 +1,211 @@
+"""
+What an account has used: what it sent to the outside, how full its mailbox is, who had an automatic reply.
+
+An hour is counted in buckets of five minutes and a day in buckets of an hour. A limit holds for the bucket that runs
+and all that began within the hour, or the day, before it: no hour has more than the limit, and who has used it up waits
+five minutes more than an hour at most. What is refused is not counted.
+
+Everything lies in L{IHints}, which a restart does not empty; a fact goes when its window is over. A bucket is known by
+the time at which it began, so a clock that jumps forgets or delays for a window, never for ever.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zope.interface import implementer
+
+from epost.interfaces import IAllowance, IHints, Usage
+from epost.mail.address import Address
+from epost.mail.autoreply import AGAIN
+from epost.mail.decision import Allowed, Because
+from epost.mail.route import Local
+from epost.mail.trace import date
+
+NEARLY = 90  # per cent of a mailbox's limit at which its owner is warned
+YEAR = 365 * 86400.0  # after which a mailbox that was nearly full all the time is warned of again
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """
+    A time that is looked back on.
+
+    @ivar name: of the facts, and what people are told.
+    @ivar bucket: seconds.
+    @ivar buckets: how many of them make the window; one more is counted, that which runs.
+    """
+
+    name: str
+    bucket: int
+    buckets: int
+
+    def over(self, number: int) -> int:
+        """When a bucket does not count any more. @param number: of buckets since 1970."""
+        return (number + self.buckets + 1) * self.bucket
+
+
+HOUR = Window("hour", 300, 12)
+DAY = Window("day", 3600, 24)
+
+
+@dataclass(slots=True)
+class _Count:
+    """Messages, and recipients, outside."""
+
+    messages: int = 0
+    recipients: int = 0
+
+
+@dataclass(slots=True)
+class _Tally:
+    """
+    What one account has sent in one window.
+
+    @ivar number: of the bucket that runs.
+    @ivar running: what was sent in it.
+    @ivar total: what was sent in all that count, it included.
+    """
+
+    number: int
+    running: _Count
+    total: _Count
+
+
+@implementer(IAllowance)
+class Allowance:
+    """
+    What accounts send to the outside.
+
+    The facts are read when a bucket begins to run; until it is over the sums are at hand.
+
+    @param seconds: tells the time, since 1970.
+    @param warn: called with an account and a text once in a window that is used up.
+    """
+
+    def __init__(
+        self, hints: IHints, seconds: Callable[[], float], warn: Callable[[Address, str], object] = lambda a, b: None
+    ) -> None:
+        self._hints = hints
+        self._seconds = seconds
+        self._warn = warn
+        self._tallies: dict[tuple[str, str], _Tally] = {}  # at most two for each account
+
+    def spend(self, account: Address, allowed: Allowed, message: bool) -> Because | None:
+        """See L{IAllowance}. A window without a limit is not counted."""
+        now, key = self._seconds(), _key(account)
+        spent = []
+        for window, messages, recipients in (
+            (HOUR, allowed.messagesPerHour, allowed.recipientsPerHour),
+            (DAY, allowed.messagesPerDay, allowed.recipientsPerDay),
+        ):
+            if not messages and not recipients:
+                continue
+            tally = self._tally(window, key, int(now // window.bucket))
+            if recipients and tally.total.recipients >= recipients:
+                return self._over(account, window, now, f"{recipients} recipients")
+            if message and messages and tally.total.messages >= messages:
+                return self._over(account, window, now, f"{messages} messages")
+            spent.append((window, tally))
+        for window, tally in spent:
+            for count in (tally.running, tally.total):
+                count.messages += message
+                count.recipients += 1
+            value = f"{tally.running.messages} {tally.running.recipients}"
+            self._hints.put(window.name, f"{tally.number}/{key}", value, window.over(tally.number))
+        return None
+
+    def _tally(self, window: Window, key: str, number: int) -> _Tally:
+        """What counts now. @param number: of the bucket that runs."""
+        tally = self._tallies.get((window.name, key))
+        if tally is None or tally.number != number:
+            counts = self._counts(window, key, number)
+            messages, recipients = (sum(count.messages for count in counts), sum(count.recipients for count in counts))
+            tally = _Tally(number, counts[-1], _Count(messages, recipients))
+            self._tallies[window.name, key] = tally
+        return tally
+
+    def _counts(self, window: Window, key: str, number: int) -> list[_Count]:
+        """What stands in each bucket that counts, the oldest first; the last is the one that runs."""
+        numbers = range(number - window.buckets, number + 1)
+        return [_count(self._hints.get(window.name, f"{each}/{key}")) for each in numbers]
+
+    def _over(self, account: Address, window: Window, now: float, limit: str) -> Because:
+        """Refuse, and warn the first time."""
+        key, lasts = _key(account), window.over(0)
+        if self._hints.get(f"over-{window.name}", key, within=lasts) is None:
+            self._hints.put(f"over-{window.name}", key, limit, now + lasts)
+            number = int(now // window.bucket)
+            counts = self._counts(window, key, number)
+            sent = (place for place, count in enumerate(counts, number - window.buckets) if count.recipients)
+            self._warn(
+                account,
+                f"{account} has sent to the outside as much as it may: {limit} within one {window.name}. What it sends "
+                f"now is refused, and may be sent again from {date(window.over(next(sent, number)))} on. "
+                f"If this is more than its owner knows of, others may have its password.",
+            )
+        return Because("limit", 0, f"{account} may send to the outside {limit} per {window.name}")
+
+
+class Quota:
+    """
+    Whose mailbox is nearly full: a warning once, and again only after the usage fell below.
+
+    @param limit: what a mailbox may hold.
+    @param seconds: tells the time, since 1970.
+    @param warn: called with a mailbox, its usage and its limit.
+    """
+
+    def __init__(
+        self,
+        hints: IHints,
+        seconds: Callable[[], float],
+        limit: Callable[[Local], Usage],
+        warn: Callable[[Local, Usage, Usage], object],
+    ) -> None:
+        self._hints = hints
+        self._seconds = seconds
+        self._limit = limit
+        self._warn = warn
+
+    def seen(self, box: Local, usage: Usage) -> None:
+        """To be called when the usage of a mailbox has changed, or may have."""
+        limit, key = self._limit(box), f"{box.user}@{box.domain}"
+        warned = self._hints.get("full", key, within=YEAR) is not None
+        nearly = _nearly(usage.octets, limit.octets) or _nearly(usage.messages, limit.messages)
+        if nearly and not warned:
+            self._hints.put("full", key, f"{usage.octets} octets, {usage.messages} messages", self._seconds() + YEAR)
+            self._warn(box, usage, limit)
+        elif warned and not nearly:
+            self._hints.forget("full", key)
+
+
+class Answered:
+    """Who had an automatic reply. @param seconds: tells the time, since 1970."""
+
+    def __init__(self, hints: IHints, seconds: Callable[[], float]) -> None:
+        self._hints = hints
+        self._seconds = seconds
+
+    def first(self, account: Address, sender: Address) -> bool:
+        """Whether a sender has had no reply from an account lately; it counts as one that has from now on."""
+        key = f"{_key(account)}/{_key(sender)}"
+        if self._hints.get("replied", key, within=AGAIN) is not None:
+            return False
+        self._hints.put("replied", key, "", self._seconds() + AGAIN)
+        return True
+
+
+def _key(address: Address) -> str:
+    """One text for all ways to write an address."""
+    return "@".join(address.key)
+
+
+def _count(value: str | None) -> _Count:
+    """Read what L{Allowance.spend} wrote, or an operator; what is no count is none."""
+    messages, _, recipients = (value or "").partition(" ")
+    return _Count(int(messages), int(recipients)) if messages.isdecimal() and recipients.isdecimal() else _Count()
+
+
+def _nearly(used: int, limit: int) -> bool:
+    """Whether a limit, where there is one, is all but reached."""
+    return limit > 0 and used * 100 >= limit * NEARLY
