@@ -182,6 +182,11 @@ def count(least: int = 0, most: int = 2**53) -> Form:
     return Form(f"a whole number, {least} or more", read)
 
 
+def choices(*words: str) -> Form:
+    """A list of some words."""
+    return Form("a list of " + ", ".join(f'"{word}"' for word in words), _each(choice(*words).read, once=True))
+
+
 TEXT = Form("a text", _text)
 FLAG = Form("true or false", _flag)
 DURATION = Form('a duration such as "90s", "5m", "1h" or "5d", a year at most', _duration)

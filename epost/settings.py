@@ -66,7 +66,18 @@ class Domains:
 
     local: tuple[str, ...] = key(forms.DOMAINS, [], "The domains. The back-end needs one.", example=["test.jp"])
     accounts: str | None = key(forms.TEXT, None, "The table of accounts.", example="accounts.dat")
+    details: str | None = key(
+        forms.TEXT, None, "What each account may do, beside the table of accounts.", example="accounts.toml"
+    )
     aliases: str | None = key(forms.TEXT, None, "The table of aliases.", example="aliases.dat")
+    lists: str | None = key(forms.TEXT, None, "The table of mailing lists.", "backend", "lists.toml")
+    separator: str = key(
+        forms.choice("", "+", "-", "=", "_"),
+        "",
+        "What divides a local part from a tag that its owner made up: with + mail for user1+shop@test.jp is for user1. "
+        "Empty: nothing does.",
+        example="+",
+    )
     postmaster: Address | None = key(
         forms.ADDRESS,
         None,
@@ -157,6 +168,49 @@ class Limits:
     )
     long_lines: str = key(
         forms.choice("accept", "refuse"), "accept", "What happens to content with lines above 998 octets."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """AUTH, and what comes of failed logins. A network is here an IPv4 address or a /64 of IPv6."""
+
+    mechanisms: tuple[str, ...] = key(
+        forms.choices("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN", "CRAM-MD5"),
+        ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"],
+        "What is offered, in this order. CRAM-MD5 works for accounts alone whose password stands in clear in "
+        "accounts.dat, and clients that see it try it first. []: nobody can log in.",
+    )
+    clear: tuple[Any, ...] = key(
+        forms.NETWORKS,
+        [],
+        "Whose clients may log in without TLS. Everybody on the way can read their passwords.",
+        example=["192.168.0.0/24"],
+    )
+    failures: int = key(
+        forms.count(1), 10, "Failed logins with one account from one network after which that is locked."
+    )
+    failures_per_address: int = key(
+        forms.count(1), 50, "Failed logins from one network after which it is locked for all accounts."
+    )
+    failures_per_account: int = key(
+        forms.count(1),
+        100,
+        "Failed logins with one account from anywhere after which it is locked for networks from which it has not "
+        "logged in within 30 days.",
+    )
+    lock_time: float = key(forms.DURATION, "15m", "How long failures are counted together, and how long a lock lasts.")
+    delay: float = key(
+        forms.DURATION_OR_NONE,
+        "1s",
+        "After how long a login is refused; each further failure doubles that, up to 16 seconds. 0: at once, and the "
+        "time that it took tells who exists.",
+    )
+    exempt: tuple[Any, ...] = key(
+        forms.NETWORKS,
+        [],
+        "Networks that are never locked for all accounts, such as the address of a webmail.",
+        example=["192.168.0.5"],
     )
 
 
@@ -265,6 +319,7 @@ class Settings:
     relay: Relay
     tables: Tables
     limits: Limits
+    login: Login
     timeouts: Timeouts
     queue: Queue
     retry: Retry
@@ -307,6 +362,7 @@ SECTIONS: dict[str, type] = {
     "relay": Relay,
     "tables": Tables,
     "limits": Limits,
+    "login": Login,
     "timeouts": Timeouts,
     "queue": Queue,
     "retry": Retry,

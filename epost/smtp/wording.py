@@ -98,8 +98,13 @@ def noAccount() -> Reply:
     return Reply(550, ("Please, mail from a valid e-mail address.",), "5.1.8")
 
 
+def notYours() -> Reply:
+    """A reverse path that does not belong to the account that has logged in."""
+    return Reply(553, ("Please, mail from an e-mail address of your own.",), "5.7.1")
+
+
 def restricted() -> Reply:
-    """The sender's account may not write to this recipient (sender.dat)."""
+    """The sender's account may not write to this recipient (sender.dat, outside = false)."""
     return Reply(550, ("Please mail to a valid e-mail address.",), "5.1.1")
 
 
@@ -111,6 +116,16 @@ def unknownUser(path: Address) -> Reply:
 def relaying(path: Address) -> Reply:
     """A recipient outside, from a client that may not write there."""
     return Reply(550, (f"Sorry {path}, I don't allow unauthorized relaying.",), "5.7.1")
+
+
+def posting(path: Address) -> Reply:
+    """A mailing list, and a sender who may not write to it."""
+    return Reply(550, (f"Sorry {path}, I don't allow unauthorized posting.",), "5.7.1")
+
+
+def sentTooMuch() -> Reply:
+    """The account has sent to the outside as much as it may for now."""
+    return Reply(450, ("Sorry. too much was sent from this account, try again later.",), "4.7.1")
 
 
 def boxFull() -> Reply:
@@ -182,6 +197,49 @@ def tooManyErrors(host: str) -> Reply:
 def shuttingDown(host: str) -> Reply:
     """The daemon ends."""
     return Reply(421, (f"{host} Service shutting down, closing connection.",), "4.3.2")
+
+
+# Logging in (RFC 4954 6; RFC 5248 2.4).
+
+
+def loggedIn() -> Reply:
+    """AUTH has succeeded."""
+    return Reply(235, ("Authentication successful.",), "2.7.0")
+
+
+def badCredentials() -> Reply:
+    """Name or password are wrong, or the account may not log in here: the client does not learn which."""
+    return Reply(535, ("Authentication credentials invalid.",), "5.7.8")
+
+
+def badResponse() -> Reply:
+    """A response that is none in this mechanism."""
+    return Reply(501, ("Authentication response cannot be read.",), "5.5.2")
+
+
+def unknownMechanism() -> Reply:
+    """A mechanism that is not offered."""
+    return Reply(504, ("Unrecognized authentication mechanism.",), "5.5.4")
+
+
+def tlsFirst() -> Reply:
+    """No password in clear."""
+    return Reply(538, ("Encryption required for requested authentication mechanism.",), "5.7.11")
+
+
+def tooManyFailures() -> Reply:
+    """The account is locked for this client, for a time."""
+    return Reply(454, ("Too many failed logins, try again later.",), "4.7.0")
+
+
+def loginsBusy() -> Reply:
+    """Too many passwords wait to be checked."""
+    return Reply(454, ("Temporary authentication failure.",), "4.7.0")
+
+
+def lockedOut(host: str) -> Reply:
+    """The client's address is locked for a time: the connection ends."""
+    return Reply(421, (f"{host} Too many failed logins, closing connection.",), "4.7.0")
 
 
 # Faults of a command.

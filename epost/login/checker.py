@@ -1,0 +1,319 @@
+"""
+Whether a proof holds, and whether its account may log in: the two halves of twisted.cred.
+
+L{Checker} tells who somebody is. A hash is calculated once for the same password of the same account, however often and
+however fast it comes: what was proved is remembered for a while, what was wrong as well, and who asks while it is being
+calculated waits for the same answer. What is remembered is a keyed digest over name, column Pass and password: it ends
+with the process, and another column is another digest, so that a changed password is changed at once.
+
+A name that does not exist costs what one that does costs. L{Realm} tells whether an account may come in here.
+"""
+
+import hmac
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import ICredentials
+from twisted.cred.error import LoginDenied, UnauthorizedLogin
+from twisted.cred.portal import IRealm
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import Attribute, Interface, classImplements, implementer
+
+from epost.interfaces import IWorkers
+from epost.login import schemes
+from epost.login.lockout import LONGEST_NAME, Key, remember
+from epost.login.sasl import CramProof, Password, Proof, ScramProof
+from epost.login.schemes import SchemeError, ScramKeys, Secret
+from epost.mail.address import Address, AddressError, parseAddress
+from epost.mail.decision import Client
+from epost.tables.accounts import Account
+from epost.tables.directory import Directory
+
+PROVED = 600.0  # seconds for which a password that was proved is not hashed again
+WRONG = 900.0  # and one that was wrong
+
+
+class IPassword(ICredentials):
+    """A password in clear."""
+
+    name: str = Attribute("Of the account, as the client wrote it.")
+    octets: bytes = Attribute("The password, prepared.")
+
+
+class ICramProof(ICredentials):
+    """What only somebody with the password in clear can check."""
+
+    name: str = Attribute("Of the account, as the client wrote it.")
+
+    def holds(password: str) -> bool:
+        """Whether it was made with this password."""
+
+
+class IScramProof(ICredentials):
+    """What somebody with the SCRAM keys can check."""
+
+    name: str = Attribute("Of the account, as the client wrote it.")
+
+    def holds(keys: ScramKeys) -> bool:
+        """Whether it was made with the password of these keys."""
+
+
+# Said here, since the mechanisms themselves know nothing of Twisted.
+classImplements(Password, IPassword)
+classImplements(CramProof, ICramProof)
+classImplements(ScramProof, IScramProof)
+
+
+class Wrong(UnauthorizedLogin):
+    """
+    A proof that does not hold.
+
+    @ivar again: whether the same password was wrong before: a program that asks again and again guesses nothing.
+    """
+
+    def __init__(self, why: str, again: bool = False) -> None:
+        super().__init__(why)
+        self.again = again
+
+
+class ILoggedIn(Interface):
+    """What an avatar is here: the L{Address} of an account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The mind of a login. @ivar service: C{smtp}, C{pop3} or C{imap4}."""
+
+    client: Client
+    service: str
+
+
+@implementer(ICredentialsChecker)
+class Checker:
+    """
+    Who somebody is. An avatar's id is the address of an account in UTF-8.
+
+    @ivar credentialInterfaces: see L{ICredentialsChecker}.
+    """
+
+    credentialInterfaces = (IPassword, ICramProof, IScramProof)
+    _log = Logger()
+
+    def __init__(
+        self, directory: Callable[[], Directory], workers: IWorkers, seconds: Callable[[], float], key: bytes
+    ) -> None:
+        """
+        @param directory: gives the one in force.
+        @param key: makes up the salts of names that do not exist; the same after a restart, or the salts would tell.
+        """
+        self._directory = directory
+        self._workers = workers
+        self._seconds = seconds
+        self._key = key
+        self._once = os.urandom(32)
+        self._dummy = schemes.dummy()
+        self._proved: OrderedDict[Key, float] = OrderedDict()
+        self._wrong: OrderedDict[Key, float] = OrderedDict()
+        self._derived: OrderedDict[Key, ScramKeys] = OrderedDict()
+        self._told: OrderedDict[Key, bool] = OrderedDict()
+        self._asked: dict[Key, list[Deferred[bool]]] = {}
+
+    # Names.
+
+    def find(self, name: str) -> Account | None:
+        """The account of a name: an address, or without a domain where one is local."""
+        address = self._address(name)
+        return self._directory().account(address) if address else None
+
+    def _address(self, name: str) -> Address | None:
+        if len(name) > LONGEST_NAME:
+            return None
+        local = self._directory().ground.local
+        try:
+            name = schemes.prepared(name)
+            return parseAddress(name if "@" in name or len(local) != 1 else f"{name}@{local[0]}")
+        except (SchemeError, AddressError):
+            return None
+
+    def compared(self, name: str) -> str:
+        """A name in the form in which two of the same account, existing or not, are equal."""
+        address = self._address(name)
+        return "@".join(self._directory().normal(address).key) if address else name[:LONGEST_NAME].lower()
+
+    def salt(self, name: str) -> tuple[bytes, int]:
+        """Salt and iterations for SCRAM; of a name without keys made up, and each time the same (RFC 5802 9)."""
+        account = self.find(name)
+        keys = self._secret(account).scram if account else None
+        if keys is not None:
+            return keys.salt, keys.iterations
+        return hmac.digest(self._key, self.compared(name).encode("utf-8", "surrogateescape"), "sha256")[:16], (
+            schemes.ITERATIONS
+        )
+
+    def _secret(self, account: Account | None) -> Secret:
+        """What an account has; nobody's where there is none or its column cannot be used."""
+        if account is None:
+            return self._dummy
+        try:
+            return schemes.read(account.secret)
+        except SchemeError as error:
+            self._tell(account, error)
+            return self._dummy
+
+    def _tell(self, account: Account, error: SchemeError) -> None:
+        """A column that cannot be used: once, until it is another."""
+        mark = self._mark("told", account.secret, b"")
+        if mark not in self._told:
+            remember(self._told, mark, True)
+            self._log.error(
+                "{account} cannot log in: column Pass in line {line} of the accounts: {why}, expected {expected}",
+                account=str(account.address),
+                line=account.line,
+                why=str(error),
+                expected=error.expected,
+            )
+
+    def _mark(self, name: str, column: str, password: bytes) -> Key:
+        """What tells one attempt from another, and tells nobody else anything."""
+        parts = [name.encode("utf-8", "surrogateescape"), column.encode("utf-8", "surrogateescape"), password]
+        return (hmac.digest(self._once, b"".join(len(p).to_bytes(4, "big") + p for p in parts), "sha256").hex(),)
+
+    # Proofs.
+
+    def costs(self, proof: Proof) -> bool:
+        """Whether a hash has to be calculated for a proof and for nothing else."""
+        if not isinstance(proof, Password):
+            return False
+        mark = self._passwordMark(proof, self.find(proof.name))
+        now = self._seconds()
+        return not (mark in self._asked or now < self._proved.get(mark, 0.0) or now < self._wrong.get(mark, 0.0))
+
+    def _passwordMark(self, proof: Password, account: Account | None) -> Key:
+        return self._mark(self.compared(proof.name), account.secret if account else "", proof.octets)
+
+    def requestAvatarId(self, credentials: object) -> "Deferred[bytes | tuple[()]]":
+        """
+        See L{ICredentialsChecker}.
+
+        @return: fails with L{Wrong}, or with L{Refused}: 454 4.7.0, too much to do.
+        """
+        return Deferred.fromCoroutine(self._avatar(cast(Proof, credentials)))
+
+    async def _avatar(self, proof: Proof) -> bytes | tuple[()]:
+        account = self.find(proof.name)
+        if isinstance(proof, Password):
+            right = await self._password(proof, account)
+        elif isinstance(proof, ScramProof):
+            right = proof.holds(await self._keys(account))
+        else:
+            clear = self._secret(account).clear
+            right = proof.holds(clear if clear is not None else self._once.hex()) and clear is not None
+        if account is None:
+            raise Wrong("no such account")
+        if not right:
+            raise Wrong(self._why(proof, account))
+        return str(account.address).encode()
+
+    def _why(self, proof: Proof, account: Account) -> str:
+        """For the log alone: what the client is told is the same for all."""
+        secret = self._secret(account)
+        if secret is self._dummy:
+            return "the table has no usable password"
+        if isinstance(proof, ScramProof) and secret.scram is None and secret.clear is None:
+            return "the table has no SCRAM keys of this account"
+        if isinstance(proof, CramProof) and secret.clear is None:
+            return "the table does not have this password in clear"
+        return "wrong password"
+
+    async def _password(self, proof: Password, account: Account | None) -> bool:
+        mark, now = self._passwordMark(proof, account), self._seconds()
+        if now < self._proved.get(mark, 0.0):
+            return True
+        if now < self._wrong.get(mark, 0.0):
+            raise Wrong("the same wrong password again", again=True)
+        waiting = self._asked.get(mark)
+        if waiting is not None:
+            answer: Deferred[bool] = Deferred()
+            waiting.append(answer)
+            if not await answer:
+                raise Wrong("the same wrong password again", again=True)
+            return True
+        self._asked[mark] = []
+        try:
+            right = bool(await self._workers.run(self._verify, self._secret(account), proof.octets))
+        except SchemeError as error:
+            if account is not None:
+                self._tell(account, error)
+            right = False
+        except Exception as error:
+            for other in self._asked.pop(mark):
+                other.errback(error)
+            raise
+        now = self._seconds()
+        remember(self._proved if right else self._wrong, mark, now + (PROVED if right else WRONG))
+        for other in self._asked.pop(mark):
+            other.callback(right)
+        return right
+
+    def _verify(self, secret: Secret, password: bytes) -> bool:
+        """In a thread. What is wrong always costs a hash, also where the table has the password in clear."""
+        if secret.verify(password):
+            return secret is not self._dummy
+        if secret.hash is None:
+            self._dummy.verify(password)
+        return False
+
+    async def _keys(self, account: Account | None) -> ScramKeys:
+        """The SCRAM keys of an account; where the table has its password in clear, those made of it."""
+        secret = self._secret(account)
+        if account is None or secret.clear is None or secret.scram is not None:
+            return secret.scram or cast(ScramKeys, self._dummy.scram)
+        salt, iterations = self.salt(str(account.address))
+        mark = self._mark("derived", account.secret, salt)
+        if mark not in self._derived:
+            made = await self._workers.run(schemes.scramKeys, schemes.octets(secret.clear), salt, iterations)
+            remember(self._derived, mark, cast(ScramKeys, made))
+        return self._derived[mark]
+
+
+@implementer(IRealm)
+class Realm:
+    """Whether an account may log in: the flags of its line, and what stands in its details."""
+
+    def __init__(self, directory: Callable[[], Directory]) -> None:
+        """@param directory: gives the one in force."""
+        self._directory = directory
+
+    def requestAvatar(
+        self, avatarId: bytes | tuple[()], mind: object, *interfaces: type[Interface]
+    ) -> tuple[type[Interface], object, Callable[[], None]]:
+        """
+        See L{IRealm}.
+
+        @param mind: a L{Visit}.
+        @raise LoginDenied: it may not.
+        """
+        visit = cast(Visit, mind)
+        account = self._directory().account(parseAddress(cast(bytes, avatarId).decode()))
+        why = "no such account" if account is None else denied(account, visit)
+        if account is None or why:
+            raise LoginDenied(why)
+        return ILoggedIn, account.address, lambda: None
+
+
+def denied(account: Account, visit: Visit) -> str:
+    """Why an account may not log in for a service from an address; empty where it may."""
+    services = {"smtp": account.auth, "pop3": account.pop3, "imap4": account.imap4}
+    if not services[visit.service]:
+        return f"{visit.service} is switched off for this account"
+    details = getattr(account, "details", None)
+    if getattr(details, "disabled", False):
+        return "the account is disabled"
+    if details is not None and not details.mayFrom(visit.client.address):
+        return "the account may not log in from this address"
+    return ""
