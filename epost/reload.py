@@ -4,12 +4,16 @@ The directory in force: read at start, and again when a table changes or SIGHUP 
 Every second each table's place, size and time are looked at. What changed is read with all the others, and takes effect
 for the next decision only if nothing in any of them is wrong; else the faults are told, once, and the old directory
 stays in force (spec 3). An editor that is half-way through is simply looked at again.
+
+Of accounts there may be thousands, each with a sender.dat: such a file is looked at when its account writes to
+somebody, once a second at most, and stands and falls alone.
 """
 
 import errno
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from twisted.application.service import Service
@@ -18,11 +22,18 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from epost.config import ConfigError, readSettings
+from epost.mail.decision import Because
 from epost.mail.fault import Fault
+from epost.mail.reply import Refused
+from epost.mail.route import Local
 from epost.settings import Settings
 from epost.tables.directory import Directory, Ground, build
+from epost.tables.lists import memberFiles
+from epost.tables.restriction import NAME, Restriction, readRestriction
 
 LOOK = 1.0  # seconds between two looks; a change is in force within two
+
+Mark = tuple[int, int, int]
 
 
 def load(path: str, kind: str) -> tuple[Settings, Directory]:
@@ -42,13 +53,26 @@ def load(path: str, kind: str) -> tuple[Settings, Directory]:
     return settings, directory
 
 
-def check(path: str, kind: str) -> tuple[list[Fault], list[Fault]]:
-    """What is wrong with a configuration and its tables, and what is right but may surprise, in order."""
+Place = Callable[[Local], str]
+
+
+def check(
+    path: str, kind: str, place: "Callable[[Settings], Place | None] | None" = None
+) -> tuple[list[Fault], list[Fault]]:
+    """
+    What is wrong with a configuration and its tables, and what is right but may surprise, in order.
+
+    @param place: where a configuration has its mailboxes, whose sender.dat is read too; L{None}: they are left aside.
+    """
     faults: list[Fault] = []
     notes: list[Fault] = []
     settings = readSettings(path, kind, faults)
     if settings is not None:
-        readDirectory(settings, faults, notes)
+        directory = readDirectory(settings, faults, notes)
+        folder = place(settings) if place is not None and not faults else None
+        if folder is not None:
+            for account in directory.accounts:
+                readSender(Path(folder(account.box), NAME), faults)
     return sorted(faults), sorted(notes)
 
 
@@ -58,7 +82,9 @@ def tables(settings: Settings) -> dict[str, tuple[str, str, str]]:
         "effect": ("tables", "effect", settings.tables.effect),
         "gateway": ("tables", "gateway", settings.tables.gateway),
         "accounts": ("domains", "accounts", settings.domains.accounts),
+        "details": ("domains", "details", settings.domains.details),
         "aliases": ("domains", "aliases", settings.domains.aliases),
+        "lists": ("domains", "lists", settings.domains.lists),
     }
     return {role: (section, key, name) for role, (section, key, name) in named.items() if name is not None}
 
@@ -77,19 +103,55 @@ def ground(settings: Settings) -> Ground:
         settings.mailboxes is not None,
         settings.limits.mailbox_octets,
         settings.listening,
+        settings.domains.separator,
     )
 
 
-def readDirectory(settings: Settings, faults: list[Fault], notes: list[Fault]) -> Directory:
-    """Read all tables of a configuration; see L{build}. A file that cannot be read is a fault of the line naming it."""
-    texts = {}
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """
+    What was read for one directory.
+
+    @ivar roles: as L{build} takes them.
+    @ivar members: the files that the table of lists names, by name.
+    @ivar marks: the state of each file just before it was read; L{None}: there was none.
+    """
+
+    roles: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    members: dict[str, bytes] = field(default_factory=dict)
+    marks: dict[Path, Mark | None] = field(default_factory=dict)
+
+    def read(self, path: Path) -> bytes:
+        """A file. @raise OSError: it cannot be read."""
+        self.marks[path] = _mark(path)  # before reading: what changes meanwhile is seen at the next look
+        return _read(path)
+
+
+def gather(settings: Settings, faults: list[Fault]) -> Texts:
+    """Read the files of all tables. One that cannot be read is a fault of the line naming it."""
+    found = Texts()
     for role, (section, key, name) in tables(settings).items():
         try:
-            texts[role] = name, _read(settings.path(name))
+            found.roles[role] = name, found.read(settings.path(name))
         except OSError as error:
             why = f'[{section}] {key} = "{name}" cannot be read: {error.strerror}'
             faults.append(Fault(settings.file, settings.line(section, key), why, "a table beside this file"))
-    return build(ground(settings), texts, faults, notes)
+    if "lists" not in found.roles:
+        return found
+    lists, data = found.roles["lists"]
+    for name, line in memberFiles(lists, data).items():
+        try:
+            found.members[name] = found.read(settings.path(lists).parent / name)
+        except OSError as error:
+            why = f'members = "{name}" cannot be read: {error.strerror}'
+            faults.append(Fault(lists, line, why, "a file beside this one"))
+    return found
+
+
+def readDirectory(settings: Settings, faults: list[Fault], notes: list[Fault]) -> Directory:
+    """Read all tables of a configuration; see L{build} and L{gather}."""
+    texts = gather(settings, faults)
+    return build(ground(settings), texts.roles, faults, notes, texts.members)
 
 
 def _read(path: Path) -> bytes:
@@ -114,7 +176,7 @@ class Directories(Service):
     def __init__(self, settings: Settings, directory: Directory, clock: IReactorTime) -> None:
         """@param directory: as L{load} gave it."""
         self._settings = settings
-        self._seen = self._marks()
+        self._seen = gather(settings, []).marks
         self._subscribers: list[Callable[[], object]] = []
         self._looking = LoopingCall(self.look)
         self._looking.clock = clock
@@ -142,7 +204,7 @@ class Directories(Service):
 
     def look(self) -> None:
         """Read the tables again if any of them has changed."""
-        if self._marks() != self._seen:
+        if any(_mark(path) != mark for path, mark in self._seen.items()):
             self.reload()
 
     def reload(self) -> bool:
@@ -151,9 +213,10 @@ class Directories(Service):
 
         @return: whether they are in force; else the daemon's log says what is wrong.
         """
-        self._seen = self._marks()  # before reading: what changes meanwhile is seen at the next look
         self.faults = []
-        directory = readDirectory(self._settings, self.faults, [])
+        texts = gather(self._settings, self.faults)
+        self._seen = texts.marks
+        directory = build(ground(self._settings), texts.roles, self.faults, [], texts.members)
         if self.faults:
             self.faults.sort()
             for fault in self.faults:
@@ -166,14 +229,85 @@ class Directories(Service):
             changed()
         return True
 
-    def _marks(self) -> list[tuple[int, int, int] | None]:
-        """What tells one state of each file from another; L{None} for one that is not there."""
-        found: list[tuple[int, int, int] | None] = []
-        for _, _, name in tables(self._settings).values():
-            try:
-                status = os.stat(self._settings.path(name))
-            except OSError:
-                found.append(None)
-            else:
-                found.append((status.st_mtime_ns, status.st_size, status.st_ino))
-        return found
+
+class Restrictions:
+    """
+    The sender.dat of each account. Calling it with a mailbox gives what it says.
+
+    One that is wrong is told once, and what was read before stays in force. Where nothing was, it is not known to whom
+    the account may write: that is the answer until the file is mended.
+
+    @param place: the folder of a mailbox.
+    @param seconds: a clock.
+    """
+
+    log = Logger()
+
+    def __init__(self, place: Place, seconds: Callable[[], float]) -> None:
+        self._place = place
+        self._seconds = seconds
+        self._known: dict[Local, _Known] = {}
+
+    def __call__(self, box: Local) -> Restriction:
+        """What a mailbox's file says now, or said within the last second."""
+        now = self._seconds()
+        known = self._known.get(box)
+        if known is not None and known.looked <= now < known.looked + LOOK:
+            return known.restriction
+        try:
+            path = Path(self._place(box), NAME)
+        except Refused:  # no folder can have this name
+            return Restriction()
+        mark = _mark(path)  # before reading: what changes meanwhile is seen at the next look
+        if known is None or known.mark != mark:
+            known = self._known[box] = _Known(now, mark, self._again(path, mark, known))
+        known.looked = now
+        return known.restriction
+
+    def _again(self, path: Path, mark: Mark | None, before: "_Known | None") -> Restriction:
+        """The file as it is now; as it was before, where it is wrong."""
+        if mark is None:
+            return Restriction()
+        faults: list[Fault] = []
+        restriction = readSender(path, faults)
+        if restriction is None:
+            return Restriction()
+        if not faults:
+            return restriction
+        for fault in faults:
+            self.log.error("{fault}", fault=str(fault))
+        if before is not None and before.mark is not None and before.restriction.broken is None:
+            self.log.error("{path}: what it said before stays in force", path=str(path))
+            return before.restriction
+        return Restriction(broken=Because(faults[0].file, faults[0].line, faults[0].why))
+
+
+@dataclass(slots=True)
+class _Known:
+    """A sender.dat that was looked at. @ivar looked: when, last. @ivar mark: its state; L{None}: there is none."""
+
+    looked: float
+    mark: Mark | None
+    restriction: Restriction
+
+
+def readSender(path: Path, faults: list[Fault]) -> Restriction | None:
+    """A sender.dat; L{None} where there is none. @param faults: gets what is wrong, that it cannot be read too."""
+    try:
+        return readRestriction(str(path), _read(path), faults)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        faults.append(Fault(str(path), 1, f"cannot be read: {error.strerror}", "a table that this user can read"))
+        return Restriction()
+
+
+def _mark(path: Path) -> Mark | None:
+    """What tells one state of a file from another; L{None} where there is none."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return 0, 0, error.errno or 1
+    return status.st_mtime_ns, status.st_size, status.st_ino
