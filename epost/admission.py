@@ -2,26 +2,35 @@
 Who may write to whom: the decisions behind IAdmission.
 
 The two functions are pure: what a directory and a client say goes in, a L{Decision} with what decided it comes out, so
-that the session, the daemon's log and whoever asks "what if" get the same answer. The class asks the two things that
-need more than tables: whether a mailbox is full, and whether the next hop knows a recipient.
+that the session, the daemon's log and whoever asks "what if" get the same answer. The class asks the things that need
+more than tables: whether a mailbox is full, how much an account has sent, and whether the next hop knows a recipient.
 
-Spec 3 (effect.dat, the matrix, relay domains), 5 (limits, postmaster, verification).
+Who has logged in writes under names of its own alone. What an account may not do holds for whoever logged in as it,
+and for its reverse path as far as anybody without AUTH is believed. Whether a recipient is outside is told by the
+address that the client names: where an alias, a list or somebody's forwarding leads outside, an administrator wants it.
+
+Spec 3 (effect.dat, the matrix, relay domains), 5 (limits, restrictions, postmaster, verification).
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from epost.interfaces import IAdmission, IInbox
+from epost.interfaces import IAdmission, IAllowance, IInbox, Usage
 from epost.mail.address import Address
 from epost.mail.decision import Because, Client, Decision, Scope
 from epost.mail.reply import Refused
+from epost.mail.route import Local
 from epost.smtp import wording
+from epost.tables.accounts import Account
 from epost.tables.directory import Directory
 from epost.tables.effect import Kind, Rule
+from epost.tables.restriction import Restriction
 
+Restrict = Callable[[Local], Restriction]  # the sender.dat of a mailbox
 Verify = Callable[[Address], "Decision | Deferred[Decision] | None"]
 
 
@@ -35,6 +44,7 @@ class Row(enum.Enum):
 
 _ROWS = {row: Because("matrix", 0, row.value) for row in Row}
 _OWN_LITERAL = Because("matrix", 0, "a sender at the address of this server")
+_NULL = Because("matrix", 0, "the null reverse path, from a client that submits")
 _TO_ACCOUNT = Because("matrix", 0, "to an internal account")
 
 
@@ -70,7 +80,7 @@ def decideSender(directory: Directory, client: Client, path: Address | None, bla
     if path is not None and path.domain in directory.literals:
         # No other server knows that it is one of ours, so no rule of a gateway would hold for it.
         return Decision(wording.noAccount(), _OWN_LITERAL)
-    rule = directory.effect.first(client.address, path, blank)
+    rule = directory.rule(client.address, path, blank)
     if rule is not None and rule.refuses and not _lifted(rule, client):
         return Decision(wording.invalidSender(), rule.because)
     if blank:
@@ -79,8 +89,10 @@ def decideSender(directory: Directory, client: Client, path: Address | None, bla
     if rule is not None and rule.kind in (Kind.TRUE, Kind.ONLY):
         if path is not None and directory.isLocal(path.domain) and not directory.exists(path):
             return Decision(wording.noAccount(), _ROWS[Row.UNKNOWN])
-        return Decision(wording.senderOk(path), rule.because, Scope.ANYWHERE)
-    return _byMatrix(directory, client, path, rule)
+        decision = Decision(wording.senderOk(path), rule.because, Scope.ANYWHERE)
+    else:
+        decision = _byMatrix(directory, client, path, rule)
+    return _narrowed(directory, client, path, decision) if decision.accepts else decision
 
 
 def _lifted(rule: Rule, client: Client) -> bool:
@@ -104,24 +116,118 @@ def _byMatrix(directory: Directory, client: Client, path: Address | None, rule: 
     return Decision(inside.reply, because, Scope.ANYWHERE)
 
 
+def _narrowed(directory: Directory, client: Client, path: Address | None, decision: Decision) -> Decision:
+    """What was decided, within what the account of a client may do."""
+    if path is None:
+        # The gateway's rules could not see whose it is.
+        return replace(decision, because=_NULL, scope=Scope.INSIDE) if client.account or client.submission else decision
+    foreign = _foreign(directory, client.account, path) if client.account is not None else None
+    if foreign is not None:
+        return Decision(wording.notYours(), foreign)
+    limits = [account.details.messageOctets for account in writers(directory, client, path, decision)]
+    return replace(decision, octets=max(limits)) if limits and 0 not in limits else decision
+
+
+def _foreign(directory: Directory, name: Address, path: Address) -> Because | None:
+    """Why an account may not write as somebody; L{None}: it may."""
+    account = directory.account(name)
+    if account is None:
+        return Because("matrix", 0, f"{name} is no account any more")
+    if account.details.disabled:
+        return account.details.lines["disabled"]
+    if account in directory.named(path) or account.details.grants(path):
+        return None
+    if account.details.grants(directory.normal(path)):
+        return None
+    return Because("matrix", 0, f"<{path}> is no address of {account.address}")
+
+
+def writers(directory: Directory, client: Client, path: Address | None, sender: Decision) -> "tuple[Account, ...]":
+    """
+    Whose restrictions hold for what a client sends.
+
+    @return: the account that has logged in. Without AUTH those that the reverse path names, several where it is a
+        group, if the client is believed: it is in [relay] networks, or may write to the outside for another reason.
+    """
+    if client.account is not None:
+        account = directory.account(client.account)
+        return (account,) if account is not None else ()
+    if path is None or not directory.isLocal(path.domain) or not _believed(directory, client, sender):
+        return ()
+    return directory.named(path)
+
+
+def _believed(directory: Directory, client: Client, sender: Decision) -> bool:
+    """Whether a reverse path of ours is taken for whose it is."""
+    return client.account is not None or client.address in directory.networks or sender.scope is Scope.ANYWHERE
+
+
 def decideRecipient(
-    directory: Directory, client: Client, path: Address | None, sender: Decision, forward: Address
+    directory: Directory,
+    client: Client,
+    path: Address | None,
+    sender: Decision,
+    forward: Address,
+    restrict: Restrict = lambda box: Restriction(),
 ) -> Decision:
     """
-    Decide about RCPT, mailbox limits and verification aside.
+    Decide about RCPT; mailbox limits, allowances and verification aside.
 
     @param sender: what was decided about MAIL; a refusal of an address outside names what decided that.
+    @param restrict: gives the sender.dat of an account.
     """
-    if directory.isLocal(forward.domain) or directory.postmasterFor(forward) is not None:
-        if directory.exists(forward):
-            return Decision(wording.recipientOk(forward), _TO_ACCOUNT)
+    inside = directory.isInside(forward)
+    if inside and not directory.exists(forward):
         return Decision(wording.unknownUser(forward), Because("matrix", 0, "to an internal address without account"))
-    relay = directory.hops.relay(forward.domain)
+    relay = None if inside else directory.hops.relay(forward.domain)
+    if not inside and relay is None and sender.scope is not Scope.ANYWHERE:
+        return Decision(wording.relaying(forward), sender.because)
+    people = writers(directory, client, path, sender)
+    refusals = [_restricted(directory, account, forward, inside, restrict) for account in people]
+    refusal = refusals[0] if all(refusals) and refusals else None  # of a group, one who may is enough
+    if refusal is None and inside:
+        refusal = _unwanted(directory, client, path, sender, forward)
+    if refusal is not None:
+        return refusal
+    if inside:
+        return Decision(wording.recipientOk(forward), _TO_ACCOUNT)
     if relay is not None:
         return Decision(wording.recipientOk(forward), relay.because)
-    if sender.scope is Scope.ANYWHERE:
-        return Decision(wording.recipientOk(forward), sender.because, Scope.ANYWHERE)
-    return Decision(wording.relaying(forward), sender.because)
+    return Decision(wording.recipientOk(forward), sender.because, Scope.ANYWHERE)
+
+
+def _restricted(
+    directory: Directory, account: Account, forward: Address, inside: bool, restrict: Restrict
+) -> Decision | None:
+    """The refusal of a recipient to whom an account may not write."""
+    if not inside and not account.details.outside:
+        return Decision(wording.restricted(), account.details.lines["outside"])
+    if inside and forward.key[0] == "postmaster":
+        return None  # whom one has to be able to ask (RFC 5321 4.5.1)
+    restriction = restrict(account.box)
+    if restriction.broken is not None:
+        return Decision(wording.notNow(), restriction.broken)
+    because = restriction.forbids(directory.normal(forward), directory.aliased(forward))
+    return None if because is None else Decision(wording.restricted(), because)
+
+
+def _unwanted(
+    directory: Directory, client: Client, path: Address | None, sender: Decision, forward: Address
+) -> Decision | None:
+    """The refusal of a sender by a list that an address is, or leads to; a name of ours has to be believed."""
+    people = {account.address for account in writers(directory, client, path, sender)}
+    if path is not None and (not directory.isLocal(path.domain) or _believed(directory, client, sender)):
+        people.add(directory.normal(path))
+    for one in map(directory.lists.find, directory.aliased(forward)):
+        posters = directory.posters[one.address.key] if one is not None else None
+        if one is not None and posters is not None and not people & posters:
+            return Decision(wording.posting(forward), one.because)
+    return None
+
+
+def boxLimit(directory: Directory, account: Account) -> Usage:
+    """What an account's mailbox may hold; 0: any number."""
+    return Usage(account.octets or directory.ground.boxOctets, account.details.mailboxMessages)
 
 
 @implementer(IAdmission)
@@ -133,14 +239,23 @@ class Admission:
     @param inbox: the mailboxes; L{None} on a gateway.
     @param verify: asks about a recipient in a relay domain, and answers L{None} where it does not know; L{None}: nobody
         is asked.
+    @param restrict: gives the sender.dat of a mailbox.
+    @param allowance: counts what accounts send to the outside; L{None}: nobody does.
     """
 
     def __init__(
-        self, directory: Callable[[], Directory], inbox: IInbox | None = None, verify: Verify | None = None
+        self,
+        directory: Callable[[], Directory],
+        inbox: IInbox | None = None,
+        verify: Verify | None = None,
+        restrict: Restrict = lambda box: Restriction(),
+        allowance: IAllowance | None = None,
     ) -> None:
         self._directory = directory
         self._inbox = inbox
         self._verify = verify
+        self._restrict = restrict
+        self._allowance = allowance
 
     def exempt(self, client: Client) -> bool:
         """See L{IAdmission}."""
@@ -156,20 +271,45 @@ class Admission:
         """See L{IAdmission}."""
         return decideSender(self._directory(), client, path, blank)
 
-    def recipient(
-        self, client: Client, path: Address | None, sender: Decision, forward: Address
-    ) -> "Decision | Deferred[Decision]":
-        """See L{IAdmission}."""
+    def limit(self, box: Local) -> Usage:
+        """What a mailbox may hold; 0: any number."""
         directory = self._directory()
-        decision = decideRecipient(directory, client, path, sender, forward)
+        account = directory.accounts.at(box)
+        return Usage() if account is None else boxLimit(directory, account)
+
+    def recipient(
+        self,
+        client: Client,
+        path: Address | None,
+        sender: Decision,
+        forward: Address,
+        taken: Sequence[Address] = (),
+    ) -> "Decision | Deferred[Decision]":
+        """
+        See L{IAdmission}.
+
+        @param taken: the recipients of the same message that were accepted so far.
+        """
+        directory = self._directory()
+        decision = decideRecipient(directory, client, path, sender, forward, self._restrict)
         if not decision.accepts:
             return decision
-        if directory.isLocal(forward.domain):
+        if directory.isInside(forward):
             return self._full(directory, forward) or decision
+        spent = self._spent(directory, writers(directory, client, path, sender), taken)
+        if spent is not None:
+            return Decision(wording.sentTooMuch(), spent)
         # Postmaster is taken whatever the next hop says (RFC 5321 4.5.1).
         if self._verify is None or forward.key[0] == "postmaster" or not directory.hops.relay(forward.domain):
             return decision
         return self._verify(forward) or decision
+
+    def _spent(self, directory: Directory, people: Sequence[Account], taken: Sequence[Address]) -> Because | None:
+        """Count a recipient outside; what forbids it. In the name of a group nobody in particular has sent."""
+        if self._allowance is None or len(people) != 1 or not people[0].details.allowed.limited:
+            return None
+        first = all(map(directory.isInside, taken))
+        return self._allowance.spend(people[0].address, people[0].details.allowed, first)
 
     def _full(self, directory: Directory, forward: Address) -> Decision | None:
         """The refusal of a recipient whose mail would find only full mailboxes; L{None} where there is room."""
@@ -177,15 +317,22 @@ class Admission:
             return None
         because = None
         for address in directory.expand(forward):
-            account = directory.account(address)
-            limit = (account.octets or directory.ground.boxOctets) if account else 0
-            if account is None or not limit:
+            account = directory.accounts.find(address)
+            limit = Usage() if account is None else boxLimit(directory, account)
+            if account is None or limit == Usage():
                 return None
             try:
-                octets = self._inbox.usage(account.box)
+                found: Usage | int = self._inbox.usage(
+                    account.box
+                )  # octets alone, from mailboxes that count no messages
             except Refused as refused:
                 return Decision(refused.reply, Because("limit", 0, f"{account.address}: its mailbox cannot be read"))
-            if octets < limit:
+            usage = found if isinstance(found, Usage) else Usage(found)
+            if limit.octets and usage.octets >= limit.octets:
+                full = f"{usage.octets} of {limit.octets} octets"
+            elif limit.messages and usage.messages >= limit.messages:
+                full = f"{usage.messages} of {limit.messages} messages"
+            else:
                 return None
-            because = Because("limit", 0, f"the mailbox of {account.address} holds {octets} of {limit} octets")
+            because = Because("limit", 0, f"the mailbox of {account.address} holds {full}")
         return Decision(wording.boxFull(), because) if because else None

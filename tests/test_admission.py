@@ -1,5 +1,6 @@
 """Tests of L{epost.admission}: the matrix of spec 3, cell by cell, and what effect.dat changes in it."""
 
+from dataclasses import replace
 from itertools import product
 
 from twisted.internet.defer import Deferred
@@ -8,7 +9,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from epost.admission import Admission, decideRecipient, decideSender, isOurs
-from epost.interfaces import IAdmission, IContent, IDraft, IInbox
+from epost.interfaces import IAdmission, IContent, IDraft, IInbox, Usage
 from epost.mail.address import Address, parseAddress, postmaster
 from epost.mail.decision import Because, Client, Decision
 from epost.mail.fault import Fault
@@ -52,10 +53,11 @@ def mail(there: Directory, client: Client, path: str | None, blank: bool = False
 
 
 def rcpt(there: Directory, client: Client, path: str | None, forward: str) -> str:
-    """What becomes of a message, as one word: accept, mail (refused there), unknown, relay."""
+    """What becomes of a message, as one word: accept, false, noaccount, foreign (refused at MAIL), unknown, relay."""
     sender = mail(there, client, path)
     if not sender.accepts:
-        return {wording.invalidSender(): "false", wording.noAccount(): "noaccount"}[sender.reply]
+        words = {wording.invalidSender(): "false", wording.noAccount(): "noaccount", wording.notYours(): "foreign"}
+        return words[sender.reply]
     to = parseAddress(forward) if "@" in forward else postmaster()
     reply = decideRecipient(there, client, parseAddress(path) if path else None, sender, to).reply
     words = {wording.recipientOk(to): "accept", wording.unknownUser(to): "unknown", wording.relaying(to): "relay"}
@@ -67,6 +69,7 @@ INTERNAL = ("accept", "unknown", "accept", "accept")
 OUTSIDE = ("accept", "unknown", "relay", "accept")
 NOACCOUNT = ("noaccount",) * 4
 FALSE = ("false",) * 4
+FOREIGN = ("foreign",) * 4
 SENDERS = ("user1@test.jp", "all@test.jp", "nobody@test.jp", "x@outside.jp", "x@relay.jp", None)
 
 
@@ -87,8 +90,22 @@ class MatrixTests(SynchronousTestCase):
         self.assertMatrix(directory(), STRANGER, *[OUTSIDE] * 6)
 
     def test_loggedIn(self) -> None:
-        """Whoever logged in is internal, whatever his path, but not with a null one or one of ours that is none."""
-        self.assertMatrix(directory(), LOGGED, INTERNAL, INTERNAL, NOACCOUNT, INTERNAL, INTERNAL, OUTSIDE)
+        """Whoever logged in is internal under his own names, may use no others, and writes inside with a null path."""
+        self.assertMatrix(directory(), LOGGED, INTERNAL, INTERNAL, NOACCOUNT, FOREIGN, FOREIGN, OUTSIDE)
+
+    def test_loggedInFromAnywhere(self) -> None:
+        """From where he logged in makes no difference: not the office, nor a next hop, whose null path is believed."""
+        for client in (OFFICE, NEXTHOP):
+            there = replace(client, account=LOGGED.account)
+            self.assertMatrix(directory(), there, INTERNAL, INTERNAL, NOACCOUNT, FOREIGN, FOREIGN, OUTSIDE)
+
+    def test_nullPathThatIsSubmitted(self) -> None:
+        """At a port for submission a null path stays inside, whatever a line says of the machine."""
+        there = directory(f"{NEXTHOP.address} true")
+        for submission, word in ((False, "accept"), (True, "relay")):
+            client = replace(NEXTHOP, submission=submission)
+            self.assertEqual(rcpt(there, client, None, "x@outside.jp"), word)
+            self.assertEqual(rcpt(there, client, None, "user1@test.jp"), "accept")
 
     def test_nextHop(self) -> None:
         """A next hop's own notices, from the null path, get out; nothing else of it does."""
@@ -101,7 +118,7 @@ class MatrixTests(SynchronousTestCase):
 
     def test_true(self) -> None:
         """true relays without condition, but not for an internal sender that has no account."""
-        for client in (OFFICE, STRANGER, NEXTHOP, LOGGED):
+        for client in (OFFICE, STRANGER, NEXTHOP):
             there = directory(f"{client.address} true")
             self.assertMatrix(there, client, INTERNAL, INTERNAL, NOACCOUNT, INTERNAL, INTERNAL, INTERNAL)
 
@@ -111,7 +128,6 @@ class MatrixTests(SynchronousTestCase):
         self.assertMatrix(there, OFFICE, INTERNAL, INTERNAL, NOACCOUNT, INTERNAL, INTERNAL, INTERNAL)
         there = directory("10.*.*.* only")
         self.assertMatrix(there, OFFICE, OUTSIDE, OUTSIDE, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
-        self.assertMatrix(there, LOGGED, OUTSIDE, OUTSIDE, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
 
     def test_onlyAfterAnother(self) -> None:
         """A line that matches before an only line wins, and only narrows nothing then."""
@@ -135,16 +151,26 @@ class MatrixTests(SynchronousTestCase):
         self.assertMatrix(there, OFFICE, OUTSIDE, OUTSIDE, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
         self.assertMatrix(directory("192.168.0.5 norelay,2"), OFFICE, *[FALSE] * 6)
 
-    def test_options(self) -> None:
-        """AUTH lifts false and norelay but with ,0, and never norelay,2."""
-        lifted = (INTERNAL, INTERNAL, NOACCOUNT, INTERNAL, INTERNAL, OUTSIDE)
-        narrowed = (OUTSIDE, OUTSIDE, NOACCOUNT, OUTSIDE, OUTSIDE, OUTSIDE)
+    def test_withAuth(self) -> None:
+        """
+        Every kind and option under AUTH. It lifts false and norelay but with ,0, and never norelay,2; it lifts no only;
+        no line gives a name to whom it does not belong, or lets a null path outside.
+        """
+        free = (INTERNAL, INTERNAL, NOACCOUNT, FOREIGN, FOREIGN, OUTSIDE)
+        narrowed = (OUTSIDE, OUTSIDE, NOACCOUNT, FOREIGN, FOREIGN, OUTSIDE)
         refused = (FALSE,) * 6
-        for kind, rows in {
-            "false": lifted, "false,1": lifted, "false,0": refused,
-            "norelay": lifted, "norelay,1": lifted, "norelay,0": narrowed, "norelay,2": refused,
+        for line, rows in {
+            "203.0.113.9": free, "203.0.113.9 true,0": free, "203.0.113.9 true,1": free,
+            "203.0.113.9 default": free, "203.0.113.9 default,0": free, "203.0.113.9 default,1": free,
+            "203.0.113.9 only": free, "203.0.113.9 only,0": free, "203.0.113.9 only,1": free,
+            "10.*.*.* only": narrowed, "10.*.*.* only,0": narrowed, "10.*.*.* only,1": narrowed,
+            "203.0.113.9 false": free, "203.0.113.9 false,1": free, "203.0.113.9 false,0": refused,
+            "203.0.113.9 norelay": free, "203.0.113.9 norelay,1": free, "203.0.113.9 norelay,0": narrowed,
+            "203.0.113.9 norelay,2": refused,
+            "#<> true": free, "#<> false": free, "#<> false,0": (*free[:5], FALSE), "#<> norelay,2": (*free[:5], FALSE),
         }.items():  # fmt: skip
-            self.assertMatrix(directory(f"203.0.113.9 {kind}"), LOGGED, *rows)
+            found = {path: tuple(rcpt(directory(line), LOGGED, path, to) for to in COLUMNS) for path in SENDERS}
+            self.assertEqual(found, dict(zip(SENDERS, rows, strict=True)), line)
 
     def test_optionsMeanNothingWithoutAuth(self) -> None:
         """Without AUTH the options 0 and 1 are the same."""
@@ -255,11 +281,11 @@ class Boxes:
         """Never asked here."""
         raise AssertionError
 
-    def usage(self, box: Local) -> int:
+    def usage(self, box: Local) -> Usage:
         """See L{IInbox}."""
         if self.broken:
             raise Refused(LATER)
-        return 1000
+        return Usage(1000, 10)
 
 
 class AdmissionTests(SynchronousTestCase):

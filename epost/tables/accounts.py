@@ -75,6 +75,10 @@ class AccountTable:
         """Whether an address is the name of an account."""
         return address.key in self._accounts
 
+    def at(self, box: Local) -> Account | None:
+        """The account whose mailbox it is."""
+        return self._accounts.get((box.user, box.domain))
+
     def detailed(self, details: Mapping[tuple[str, str], Details]) -> "AccountTable":
         """The same accounts with their details. @param details: by C{Address.key}."""
         if not details:

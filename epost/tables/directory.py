@@ -5,7 +5,7 @@ A daemon has one L{Directory} at a time. When a table changes a new one is built
 of the old one only if nothing is wrong (spec 3, all or nothing); every fault of every table is told at once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -61,6 +61,8 @@ class Directory:
     A snapshot. @ivar ground: what the configuration says.
 
     @ivar literals: the address literals that name this server, as far as its endpoints tell.
+    @ivar posters: for each list, by C{Address.key}, who may write to it, members of lists that it names included;
+        L{None}: anybody.
     """
 
     ground: Ground
@@ -72,6 +74,7 @@ class Directory:
     networks: Networks = field(init=False)
     local: frozenset[str] = field(init=False)
     literals: frozenset[str] = field(init=False)
+    posters: Mapping[tuple[str, str], frozenset[Address] | None] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -79,10 +82,17 @@ class Directory:
         set_(self, "local", frozenset(self.ground.local))
         own = (hop.host for hop in self.ground.listening)
         set_(self, "literals", frozenset(f"[IPv6:{host}]" if ":" in host else f"[{host}]" for host in own))
+        posters = {one.address.key: one.posters for one in self.lists}
+        open_ = {key: None if people is None else frozenset(self._people(people)) for key, people in posters.items()}
+        set_(self, "posters", open_)
 
     def isLocal(self, domain: str) -> bool:
         """Whether a domain is ours: one of 運用ドメイン, none at all, or an address literal that names us."""
         return domain in self.local or not domain or domain in self.literals
+
+    def isInside(self, address: Address) -> bool:
+        """Whether mail for an address stays here, as far as nobody has it sent on: a local domain, our postmaster."""
+        return self.isLocal(address.domain) or self.postmasterFor(address) is not None
 
     def isAccount(self, address: Address) -> bool:
         """Whether an address is an account itself."""
@@ -176,8 +186,22 @@ class Directory:
         found = map(self.accounts.find, self.aliased(address))
         return tuple(account for account in found if account is not None)
 
-    def _signs(self, address: Address, forwards: bool = True) -> Iterator[Sign]:
-        """What leads on from an address: its alias, and, where that says "and here too", what its account forwards."""
+    def _people(self, addresses: Iterable[Address], seen: tuple[Address, ...] = ()) -> Iterator[Address]:
+        """Whom some addresses name, themselves and the members of lists among them."""
+        for address in addresses:
+            yield self.normal(address)
+            for end in self.aliased(address):
+                inner = self.lists.find(end)
+                if inner is not None and end not in seen:
+                    yield from self._people(inner.members, (*seen, end))
+                yield end
+
+    def _signs(self, address: Address, forwards: bool = True, lists: bool = False) -> Iterator[Sign]:
+        """
+        What leads on from an address: its alias, and, where that says "and here too", what its account forwards.
+
+        @param lists: whether a list leads on to its members.
+        """
         alias = self.aliases.find(address, self.isName)
         if alias is not None:
             targets = tuple(map(self.normal, filled(alias, address)))
@@ -187,6 +211,13 @@ class Directory:
         account = self.accounts.find(address) if forwards else None
         if account is not None and account.details.forward:
             yield self._forward(account)
+        one = self.lists.find(address) if lists else None
+        if one is not None:
+            yield self._list(one)
+
+    def _list(self, one: List) -> Sign:
+        """The members of a list."""
+        return Sign(one.address, tuple(map(self.normal, one.members)), one.file, one.line)
 
     def _forward(self, account: Account) -> Sign:
         """What an account forwards."""
@@ -202,7 +233,8 @@ class Directory:
             for alias in self.aliases
         ]
         signs += [self._forward(account) for account in self.accounts if account.details.forward]
-        return circles(signs, self._signs)
+        signs += map(self._list, self.lists)
+        return circles(signs, partial(self._signs, lists=True))
 
     def postmasterFor(self, address: Address) -> Address | None:
         """
@@ -268,9 +300,8 @@ def _aliasNotes(directory: Directory, notes: list[Fault]) -> None:
     """Whether aliases lead to somebody; a wildcard may lead to many, of whom some are."""
     for alias in directory.aliases:
         for target in alias.targets if not alias.wild else ():
-            if not directory.isLocal(target.domain) or directory.exists(target):
-                continue
-            if directory.aliases.find(directory.normal(target), directory.isName) is None:  # else that one is told
+            there = directory.normal(target)
+            if not directory.isSomebody(there) and directory.aliases.find(there, directory.isName) is None:
                 why = f"{alias.pattern} leads to {target}, who is nobody"
                 notes.append(alias.line.fault(why, "an account or an alias"))
 

@@ -50,7 +50,7 @@ class List:
 
     @property
     def posters(self) -> tuple[Address, ...] | None:
-        """Who may write to it; L{None}: anybody."""
+        """Who may write to it, aliases and lists among them as they stand there; L{None}: anybody."""
         if self.post == "anybody":
             return None
         others = self.members if self.post == "members" else self.post
@@ -126,6 +126,8 @@ def _list(part: toml.Part, known: Mapping[str, tuple[Address, ...]]) -> List:
     everyone: str | tuple[Address, ...] = "members"
     post = part.read("post", _post, _POST, everyone)
     file = part.read("members", toml.line, "the name of a file of addresses", "")
+    if part.address in known.get(file, ()):
+        part.fault("members", f"{file} names the list itself", "people, or another list")
     return List(
         part.address,
         known.get(file, ()),
