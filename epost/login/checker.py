@@ -11,7 +11,6 @@ A name that does not exist costs what one that does costs. L{Realm} tells whethe
 
 import hmac
 import os
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -26,7 +25,8 @@ from zope.interface import Attribute, Interface, classImplements, implementer
 
 from epost.interfaces import IWorkers
 from epost.login import schemes
-from epost.login.lockout import LONGEST_NAME, Key, remember
+from epost.login.lockout import LONGEST_NAME
+from epost.login.memory import Key, Memory
 from epost.login.sasl import CramProof, Password, Proof, ScramProof
 from epost.login.schemes import SchemeError, ScramKeys, Secret
 from epost.mail.address import Address, AddressError, parseAddress
@@ -36,6 +36,7 @@ from epost.tables.directory import Directory
 
 PROVED = 600.0  # seconds for which a password that was proved is not hashed again
 WRONG = 900.0  # and one that was wrong
+TOLD = 86400.0  # seconds for which a column that cannot be used is not told again
 
 
 class IPassword(ICredentials):
@@ -117,10 +118,10 @@ class Checker:
         self._key = key
         self._once = os.urandom(32)
         self._dummy = schemes.dummy()
-        self._proved: OrderedDict[Key, float] = OrderedDict()
-        self._wrong: OrderedDict[Key, float] = OrderedDict()
-        self._derived: OrderedDict[Key, ScramKeys] = OrderedDict()
-        self._told: OrderedDict[Key, bool] = OrderedDict()
+        self._proved = Memory[bool](PROVED)
+        self._wrong = Memory[bool](WRONG)
+        self._derived = Memory[ScramKeys](PROVED)
+        self._told = Memory[bool](TOLD)
         self._asked: dict[Key, list[Deferred[bool]]] = {}
 
     # Names.
@@ -167,9 +168,9 @@ class Checker:
 
     def _tell(self, account: Account, error: SchemeError) -> None:
         """A column that cannot be used: once, until it is another."""
-        mark = self._mark("told", account.secret, b"")
-        if mark not in self._told:
-            remember(self._told, mark, True)
+        mark, now = self._mark("told", account.secret, b""), self._seconds()
+        if not self._told.get(mark, now):
+            self._told.put(mark, True, now)
             self._log.error(
                 "{account} cannot log in: column Pass in line {line} of the accounts: {why}, expected {expected}",
                 account=str(account.address),
@@ -181,7 +182,7 @@ class Checker:
     def _mark(self, name: str, column: str, password: bytes) -> Key:
         """What tells one attempt from another, and tells nobody else anything."""
         parts = [name.encode("utf-8", "surrogateescape"), column.encode("utf-8", "surrogateescape"), password]
-        return (hmac.digest(self._once, b"".join(len(p).to_bytes(4, "big") + p for p in parts), "sha256").hex(),)
+        return (hmac.digest(self._once, b"".join(len(p).to_bytes(4, "big") + p for p in parts), "sha256"),)
 
     # Proofs.
 
@@ -191,7 +192,7 @@ class Checker:
             return False
         mark = self._passwordMark(proof, self.find(proof.name))
         now = self._seconds()
-        return not (mark in self._asked or now < self._proved.get(mark, 0.0) or now < self._wrong.get(mark, 0.0))
+        return not (mark in self._asked or self._proved.get(mark, now) or self._wrong.get(mark, now))
 
     def _passwordMark(self, proof: Password, account: Account | None) -> Key:
         return self._mark(self.compared(proof.name), account.secret if account else "", proof.octets)
@@ -232,9 +233,9 @@ class Checker:
 
     async def _password(self, proof: Password, account: Account | None) -> bool:
         mark, now = self._passwordMark(proof, account), self._seconds()
-        if now < self._proved.get(mark, 0.0):
+        if self._proved.get(mark, now):
             return True
-        if now < self._wrong.get(mark, 0.0):
+        if self._wrong.get(mark, now):
             raise Wrong("the same wrong password again", again=True)
         waiting = self._asked.get(mark)
         if waiting is not None:
@@ -254,8 +255,7 @@ class Checker:
             for other in self._asked.pop(mark):
                 other.errback(error)
             raise
-        now = self._seconds()
-        remember(self._proved if right else self._wrong, mark, now + (PROVED if right else WRONG))
+        (self._proved if right else self._wrong).put(mark, True, self._seconds())
         for other in self._asked.pop(mark):
             other.callback(right)
         return right
@@ -275,10 +275,12 @@ class Checker:
             return secret.scram or cast(ScramKeys, self._dummy.scram)
         salt, iterations = self.salt(str(account.address))
         mark = self._mark("derived", account.secret, salt)
-        if mark not in self._derived:
-            made = await self._workers.run(schemes.scramKeys, schemes.octets(secret.clear), salt, iterations)
-            remember(self._derived, mark, cast(ScramKeys, made))
-        return self._derived[mark]
+        keys = self._derived.get(mark, self._seconds())
+        if keys is None:
+            password = schemes.octets(secret.clear)
+            keys = cast(ScramKeys, await self._workers.run(schemes.scramKeys, password, salt, iterations))
+            self._derived.put(mark, keys, self._seconds())
+        return keys
 
 
 @implementer(IRealm)
@@ -311,9 +313,8 @@ def denied(account: Account, visit: Visit) -> str:
     services = {"smtp": account.auth, "pop3": account.pop3, "imap4": account.imap4}
     if not services[visit.service]:
         return f"{visit.service} is switched off for this account"
-    details = getattr(account, "details", None)
-    if getattr(details, "disabled", False):
+    if account.details.disabled:
         return "the account is disabled"
-    if details is not None and not details.mayFrom(visit.client.address):
+    if not account.details.mayFrom(visit.client.address):
         return "the account may not log in from this address"
     return ""

@@ -135,9 +135,7 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
     """A file that is there whole or not at all."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
+    with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)
-        os.write(descriptor, data)
-    finally:
-        os.close(descriptor)
+        file.write(data)
     os.rename(new, path)

@@ -14,66 +14,56 @@ not exist are counted as those that do. All of it is in memory, bounded, the old
 """
 
 import contextlib
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import TypeVar
+from ipaddress import ip_address, ip_network
 
-KEPT = 50000  # counts of each kind, and of networks that accounts have logged in from
+from epost.login.memory import Key, Memory
+from epost.tables.patterns import Network, Networks
+
 KNOWN = 30 * 86400.0  # seconds for which a network is one that an account has logged in from
 LONGEST_NAME = 320  # characters of a name that is counted: more than an address has
 
 
-Key = tuple[str, ...]
-
-
 class _Counts:
     """
-    Those of one kind, each in the order in which they are forgotten.
+    Those of one kind.
 
-    @ivar held: what is locked, and until when.
+    @ivar held: what is locked.
     """
 
     def __init__(self, limit: int, seconds: float) -> None:
         self.limit = limit
-        self.seconds = seconds
-        self.held: OrderedDict[Key, float] = OrderedDict()
-        self._counted: OrderedDict[Key, tuple[int, float]] = OrderedDict()
+        self.held = Memory[bool](seconds)
+        self._counted = Memory[int](seconds)
 
     def failures(self, key: Key, now: float) -> int:
         """How many are remembered; of what is locked the limit."""
-        if now < self.held.get(key, 0.0):
-            return self.limit
-        failures, until = self._counted.get(key, (0, 0.0))
-        return failures if now < until else 0
+        return self.limit if self.held.get(key, now) else self._counted.get(key, now) or 0
 
     def add(self, key: Key, now: float) -> bool:
         """One more. @return: whether it locks from now on."""
-        if now < self.held.get(key, 0.0):
+        if self.held.get(key, now):
             return False
-        failures = self.failures(key, now) + 1
+        failures = (self._counted.get(key, now) or 0) + 1
         if failures >= self.limit:
-            self._counted.pop(key, None)
-            remember(self.held, key, now + self.seconds)
+            self._counted.pop(key)
+            self.held.put(key, True, now)
             return True
         if failures == 1:
-            remember(self._counted, key, (1, now + self.seconds))
+            self._counted.put(key, 1, now)
         else:
-            self._counted[key] = failures, self._counted[key][1]
+            self._counted.change(key, failures)
         return False
 
     def forget(self, of: Callable[[Key], bool]) -> int:
         """Forget what a function picks out. @return: how many."""
-        picked = [(counts, key) for counts in (self.held, self._counted) for key in counts if of(key)]
-        for counts, key in picked:
-            del counts[key]
-        return len(picked)
+        return self.held.forget(of) + self._counted.forget(of)
 
     def drop(self, key: Key) -> None:
         """Forget one."""
-        self.held.pop(key, None)
-        self._counted.pop(key, None)
+        self.held.pop(key)
+        self._counted.pop(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +91,7 @@ class Lockout:
         perAddress: int,
         perAccount: int,
         lockTime: float,
-        exempt: tuple[IPv4Network | IPv6Network, ...] = (),
+        exempt: tuple[Network, ...] = (),
     ) -> None:
         """
         @param seconds: tells the time, since 1970.
@@ -112,16 +102,17 @@ class Lockout:
         @param exempt: networks that are not locked as such, as a webmail's.
         """
         self._seconds = seconds
-        self._exempt = exempt
+        self._exempt = Networks((network, 0) for network in exempt)
+        self._lockTime = lockTime
         self._pairs = _Counts(failures, lockTime)
         self._networks = _Counts(perAddress, lockTime)
         self._accounts = _Counts(perAccount, lockTime)
-        self._known: OrderedDict[Key, float] = OrderedDict()
+        self._known = Memory[bool](KNOWN)
         self.changes = 0
 
     def network(self, address: str) -> str:
         """Whether the network of an address is locked. @return: why; empty where it is not."""
-        locked = self._seconds() < self._networks.held.get((owner(address),), 0.0)
+        locked = self._networks.held.get((owner(address),), self._seconds())
         return "too many failed logins from this address" if locked else ""
 
     def account(self, address: str, name: str, more: int = 0) -> str:
@@ -133,11 +124,11 @@ class Lockout:
         @return: why; empty where it is not.
         """
         now, name, network = self._seconds(), name[:LONGEST_NAME], owner(address)
-        if now < self._pairs.held.get((name, network), 0.0):
+        if self._pairs.held.get((name, network), now):
             return "too many failed logins as this user from this address"
         if more and self._pairs.failures((name, network), now) + more >= self._pairs.limit:
             return "too many logins as this user at one time"
-        if now < self._accounts.held.get((name,), 0.0) and now >= self._known.get((name, network), -KNOWN) + KNOWN:
+        if self._accounts.held.get((name,), now) and not self._known.get((name, network), now):
             return "too many failed logins as this user"
         return ""
 
@@ -149,8 +140,8 @@ class Lockout:
         @return: what is locked from now on because of it.
         """
         now, name, network = self._seconds(), name[:LONGEST_NAME], owner(address)
-        until, locks = now + self._networks.seconds, []
-        if not self._isExempt(address) and self._networks.add((network,), now):
+        until, locks = now + self._lockTime, []
+        if address not in self._exempt and self._networks.add((network,), now):
             locks.append(Lock("", network, until))
         if name and self._pairs.add((name, network), now):
             locks.append(Lock(name, network, until))
@@ -158,9 +149,6 @@ class Lockout:
             locks.append(Lock(name, "", until))
         self.changes += len(locks)
         return locks
-
-    def _isExempt(self, address: str) -> bool:
-        return bool(self._exempt) and any(ip_address(address) in network for network in self._exempt)
 
     def failures(self, address: str, name: str) -> int:
         """How often an address has failed, with any name or with this one."""
@@ -172,15 +160,14 @@ class Lockout:
         """A login did not fail: what was counted of the account from that network is forgotten, and nothing else."""
         pair = (name, owner(address))
         self._pairs.drop(pair)
-        remember(self._known, pair, self._seconds())
+        self._known.put(pair, True, self._seconds())
 
     def locks(self) -> list[Lock]:
         """All that is locked now, the oldest first in each kind."""
         now = self._seconds()
-        found = [Lock("", key[0], until) for key, until in self._networks.held.items()]
-        found += [Lock(key[0], key[1], until) for key, until in self._pairs.held.items()]
-        found += [Lock(key[0], "", until) for key, until in self._accounts.held.items()]
-        return [lock for lock in found if now < lock.until]
+        found = [Lock("", str(key[0]), until) for key, until in self._networks.held.ends(now)]
+        found += [Lock(str(key[0]), str(key[1]), until) for key, until in self._pairs.held.ends(now)]
+        return found + [Lock(str(key[0]), "", until) for key, until in self._accounts.held.ends(now)]
 
     def unlock(self, what: str) -> int:
         """
@@ -197,17 +184,6 @@ class Lockout:
             counts.forget(lambda key: what == "*" or not names.isdisjoint(key))
             for counts in (self._networks, self._pairs, self._accounts)
         )
-
-
-Kept = TypeVar("Kept")
-
-
-def remember(memory: OrderedDict[Key, Kept], key: Key, value: Kept) -> None:
-    """Put something in, as the youngest; for it the oldest goes where too much is kept."""
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > KEPT:
-        memory.popitem(last=False)
 
 
 def owner(address: str) -> str:

@@ -28,7 +28,8 @@ from epost.interfaces import Challenge, ILogin, ILogins, IWorkers, Outcome
 from epost.login import sasl
 from epost.login.checker import Checker, ILoggedIn, Realm, Visit
 from epost.login.desk import Desk
-from epost.login.lockout import Key, Lock, Lockout, owner, remember
+from epost.login.lockout import Lock, Lockout, owner
+from epost.login.memory import Key, Memory
 from epost.login.sasl import Binding, Proof, Talk
 from epost.mail.address import Address
 from epost.mail.decision import Client
@@ -130,7 +131,7 @@ class Logins(Service):
         self._clear = Networks((network, 0) for network in rules.clear)
         self._waiting = _Waiting(clock)
         self._running: Counter[Key] = Counter()  # hashes under way, by network and by name and network
-        self._quiet: OrderedDict[Key, tuple[float, int]] = OrderedDict()
+        self._quiet = Memory[tuple[float, int]](3600.0)  # until when nothing is told, and of how many
 
     def startService(self) -> None:
         """Begin to look."""
@@ -275,11 +276,11 @@ class Logins(Service):
     def _tellSeldom(self, mechanism: str, client: Client, name: str, why: str) -> None:
         """What costs the client nothing must cost us no line each."""
         now, network = self.clock.seconds(), (owner(client.address),)
-        until, more = self._quiet.get(network, (0.0, 0))
+        until, more = self._quiet.get(network, now) or (now, 0)
         if now < until:
-            self._quiet[network] = until, more + 1
+            self._quiet.change(network, (until, more + 1))
             return
-        remember(self._quiet, network, (now + QUIET, 0))
+        self._quiet.put(network, (now + QUIET, 0), now)
         self._tell(mechanism, client, name, why, more)
 
     def _tellLock(self, lock: Lock) -> None:

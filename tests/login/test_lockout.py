@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost.login import lockout
+from epost.login import lockout, memory
 from epost.login.lockout import Lock, Lockout, owner
 
 USER = "user1@test.jp"
@@ -168,7 +168,7 @@ class LockoutTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """However many addresses and names there are, the memory has an end, and the oldest are forgotten."""
-        self.patch(lockout, "KEPT", 10)
+        self.patch(memory, "KEPT", 10)
         self.fail(2, "192.0.2.99")
         for number in range(30):
             self.fail(2, f"192.0.2.{number}", f"user{number}")

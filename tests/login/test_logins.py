@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from epost.interfaces import Challenge, ILogin, ILogins, IWorkers, Outcome
-from epost.login import checker, logins, sasl, schemes
+from epost.login import checker, logins, memory, sasl, schemes
 from epost.login.checker import ICramProof, IPassword, IScramProof, Realm
 from epost.login.lockout import Lockout
 from epost.login.logins import Login, Logins, Rules, shown
@@ -312,31 +312,21 @@ class AccountTests(LoginsCase):
         self.assertIn_(self.plain("nopop"), "nopop@test.jp")
 
     def test_details(self) -> None:
-        """One that is disabled, and one that may come from elsewhere alone, is told no more than any other."""
-
-        class Details:
-            def __init__(self, disabled: bool, networks: tuple[str, ...]) -> None:
-                self.disabled = disabled
-                self._networks = networks
-
-            def mayFrom(self, address: str) -> bool:
-                return address in self._networks
-
-        found = self.directory.account(USER)
-        assert found is not None
-        visit = checker.Visit(HERE, "smtp")
-
-        class With:
-            auth = pop3 = imap4 = True
-
-        for details, why in (
-            (Details(True, ("192.0.2.1",)), "the account is disabled"),
-            (Details(False, ("192.0.2.2",)), "the account may not log in from this address"),
-            (Details(False, ("192.0.2.1",)), ""),
+        """One that is disabled, and one that comes from elsewhere, is told no more than any other; the log tells."""
+        for details, client, why in (
+            ("disabled = true", HERE, "the account is disabled"),
+            ('networks = ["192.0.2.0/24"]', THERE, "the account may not log in from this address"),
+            ('networks = ["192.0.2.0/24"]', HERE, ""),
         ):
-            account = With()
-            account.details = details  # type: ignore[attr-defined]
-            self.assertEqual(checker.denied(account, visit), why)  # type: ignore[arg-type]
+            texts = {"accounts": ("a", b"user1\tpass1234"), "details": ("d", f'["user1@test.jp"]\n{details}'.encode())}
+            faults: list[Fault] = []
+            self.directory = build(Ground("b.toml", "h", ("test.jp",), mailboxes=True), texts, faults, [])
+            self.assertEqual(faults, [])
+            if why:
+                self.assertOut(self.plain("user1", client=client))
+                self.assertIn(why, self.lines[-1])
+            else:
+                self.assertIn_(self.plain("user1", client=client))
 
     def test_sameWords(self) -> None:
         """No account, a wrong password, one that is switched off: one reply for all, and the log tells which."""
@@ -426,11 +416,19 @@ class MemoryTests(LoginsCase):
             self.assertIn_(self.scram("clear"), "clear@test.jp")
         self.assertEqual(self.hands.done, 1)
 
+    def test_bounded(self) -> None:
+        """However many passwords are tried, a bounded number is remembered."""
+        self.patch(memory, "KEPT", 20)
+        for number in range(100):
+            self.told(self.plain("user1", f"wrong{number}", Client(f"192.0.2.{number}", tls="x")))
+            self.lockout.unlock("*")
+        self.assertEqual(len(self.logins.checker._wrong), 20)
+
     def test_noPasswordIsKept(self) -> None:
         """What is remembered holds no password, nor anything that could be compared with a list of them."""
         self.assertIn_(self.plain("user1"))
         self.assertOut(self.plain("user1", "wrong123"))
-        kept = repr((self.logins.checker._proved, self.logins.checker._wrong))
+        kept = repr((self.logins.checker._proved._all, self.logins.checker._wrong._all))
         for text in ("pass1234", "wrong123", hashlib.sha256(b"pass1234").hexdigest()):
             self.assertNotIn(text, kept)
         other = self.make()
