@@ -5,7 +5,10 @@ The dialogue is a generator of L{epost.smtp.client}; one Deferred fires when it 
 a socket and a clock: patience, back-pressure on content, senderlog, and the suspicion that a reply is not to be trusted
 that comes before it was asked for. What it cannot go on with ends it with L{Refused}, a 4xx of our own.
 
-RFC 5321 4.5.3.2 (timeouts), 3.8 (QUIT), 7.8; RFC 1047 (a lost reply to the end of data may mean a second copy).
+Between two dialogues the connection can turn to TLS. What came in clear behind the invitation to it is never believed.
+
+RFC 5321 4.5.3.2 (timeouts), 3.8 (QUIT), 7.8; RFC 1047 (a lost reply to the end of data may mean a second copy);
+RFC 3207 (TLS).
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +17,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime, ITCPTransport
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPullProducer, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -22,6 +26,8 @@ from zope.interface import implementer
 from epost.interfaces import ISenderLog
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
+from epost.net.security import Outgoing
+from epost.net.tls import reason as spoken
 from epost.net.writing import write
 from epost.smtp.client import Phase, Step, Steps
 from epost.smtp.replies import Replies
@@ -29,7 +35,11 @@ from epost.smtp.replies import Replies
 T = TypeVar("T")
 
 PART_OCTETS = 65536  # content in the transport's buffer at a time
-FAREWELL = 5.0  # seconds for the reply to QUIT; nobody waits for it but the socket
+FAREWELL = 5.0  # seconds for the reply to QUIT, and for TLS's own good-bye; nobody waits for them but the socket
+
+
+class Insecure(Refused):
+    """TLS did not come about; nothing of the message was said. Its reply is 454 4.7.x of our own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Patience:
     How long each thing may take, in seconds (RFC 5321 4.5.3.2); the names behind C{connect} are those of L{Phase}.
 
     @ivar connect: for the connection.
+    @ivar handshake: for the handshake of TLS.
     @ivar block: for each part of content to leave.
     @ivar probe: for a whole question about a recipient.
     """
@@ -51,9 +62,10 @@ class Patience:
     block: float = 180.0
     end: float = 600.0
     probe: float = 20.0
+    handshake: float = 30.0
 
 
-@implementer(IPullProducer)
+@implementer(IPullProducer, IHandshakeListener)
 class Caller(Protocol):
     """
     The calling side of a connection.
@@ -61,6 +73,7 @@ class Caller(Protocol):
     @ivar label: what the other side is called in replies of our own.
     @ivar usable: whether a dialogue can be held: the connection stands and both sides are in step.
     @ivar answered: replies heard in the dialogue that was begun last.
+    @ivar tls: version, cipher, and C{verified} or C{unverified}; empty in clear.
     """
 
     transport: Any  # ITCPTransport and IConsumer: zope interfaces cannot be joined in a type
@@ -69,6 +82,7 @@ class Caller(Protocol):
         self.label = label
         self.usable = False
         self.answered = 0
+        self.tls = ""
         self._clock = clock
         self._log = log
         self._patience = patience
@@ -77,6 +91,8 @@ class Caller(Protocol):
         self._steps: Steps[Any] | None = None
         self._step: Step | None = None
         self._done: Deferred[Any] | None = None
+        self._outgoing: Outgoing | None = None  # while the handshake is under way
+        self._over = False  # whether the end was begun
         self._parts: Iterator[bytes] | None = None
         self._flowing = False  # whether the transport knows us as a producer
         self._timer: IDelayedCall | None = None
@@ -101,6 +117,39 @@ class Caller(Protocol):
         self._go(partial(next, steps))
         return done
 
+    def secure(self, outgoing: Outgoing) -> "Deferred[None]":
+        """
+        Turn to TLS, behind a dialogue that has come to this.
+
+        @return: fires when the handshake is done, and the other side is who it should be if that is demanded; fails
+            with L{Insecure}, and then the connection is over. Cancelled, it drops the connection.
+        """
+        self._done = done = Deferred[None](lambda _: self._abandon())
+        self._outgoing = outgoing
+        if not self.usable:  # whoever can write into the connection could give us replies to believe inside TLS
+            self._insecure("octets came behind the reply to STARTTLS")
+        else:
+            self._wait(self._patience.handshake)
+            self.transport.startTLS(outgoing, True)
+        return done
+
+    def handshakeCompleted(self) -> None:
+        """TLS stands; whether it is good enough is to be seen."""
+        outgoing = self._outgoing
+        if outgoing is None:
+            return
+        tls = outgoing.examine(self.transport.getHandle())
+        if outgoing.flaw and outgoing.demanding:
+            self._insecure(outgoing.flaw)
+            return
+        self._rest()
+        self.tls, self._outgoing = tls, None
+        if self._name is not None:
+            self._log.said(self._name, f"{tls}: {outgoing.flaw}" if outgoing.flaw else tls)
+        done, self._done = self._done, None
+        if done is not None:
+            done.callback(None)
+
     def quit(self) -> None:
         """Say QUIT and hang up when that is answered, or soon. Logged under the name of the last dialogue."""
         if not self.usable:
@@ -114,13 +163,17 @@ class Caller(Protocol):
     def hangUp(self) -> None:
         """End the connection without a word; what was written still leaves."""
         self.usable = False
+        self._over = True
         self._rest()
         self.transport.loseConnection()
+        if self.tls:  # whose end waits for an answer
+            self._wait(FAREWELL)
 
     def dataReceived(self, data: bytes) -> None:
         """What the other side says: replies, as long as a dialogue waits for them."""
         if self._steps is None:  # the reply to QUIT, or 421 on an idle connection
-            self.hangUp()
+            if not self._over:
+                self.hangUp()
             return
         self._replies.feed(data)
         while self._steps is not None:
@@ -137,7 +190,11 @@ class Caller(Protocol):
         """The other side, or the net, has ended it."""
         self.usable = False
         self._rest()
-        if self._steps is not None:
+        if self._outgoing is not None:
+            lost = isinstance(reason.value, ConnectionDone | ConnectionLost)
+            why = "connection lost in the TLS handshake" if lost else f"TLS handshake: {spoken(reason.value)}"
+            self._insecure(self._outgoing.flaw or why)
+        elif self._steps is not None:
             self._fail(f"connection lost before {self._awaited()}", "4.4.2")
 
     def _hear(self, reply: Reply) -> None:
@@ -226,16 +283,26 @@ class Caller(Protocol):
         self._dialogue.close()
         self._end(None, Refused(Reply(451, (f"{self.label}: {what}",), enhanced)))
 
+    def _insecure(self, why: str) -> None:
+        """TLS did not come about. @param why: for an administrator."""
+        self._outgoing = None
+        self._abort()
+        done, self._done = self._done, None
+        if done is not None:
+            done.errback(Insecure(Reply(454, (f"{self.label}: {why}",), "4.7.5")))
+
     def _abandon(self) -> None:
         """Whoever waited has given up."""
-        self._done = None
+        self._done = self._outgoing = None
         self._abort()
-        self._dialogue.close()
-        self._end(None)
+        if self._steps is not None:
+            self._steps.close()
+            self._end(None)
 
     def _abort(self) -> None:
         """End the connection now: what is unsent must not leave, and content that was cut must have no end."""
         self.usable = False
+        self._over = True
         self._rest()
         self._parts = None
         self._still()
@@ -262,7 +329,9 @@ class Caller(Protocol):
 
     def _expired(self) -> None:
         self._timer = None
-        if self._steps is None:  # no reply to QUIT
+        if self._outgoing is not None:
+            self._insecure(f"no TLS handshake within {self._patient:g} s")
+        elif self._steps is None:  # no reply to QUIT
             self._abort()
         elif self._parts is not None:
             self._fail(f"took no content for {self._patient:g} s", "4.4.2")

@@ -6,7 +6,11 @@ connection lost before the reply to the end of data; a 5xx ends it, and so does 
 that did not answer are tried last for a while, so that a queue does not wait for the same dead host each time. How many
 places and how much time an attempt may have is bounded: who publishes more wants to keep us busy.
 
-RFC 5321 3.3, 5.1; RFC 1047. Replies of our own have a text for an administrator: C{127.0.0.1:2526: connection refused}.
+A host that offers TLS gets it (L{epost.net.security}). Where that fails and need not succeed, the same host is called
+anew in clear: a connection that has begun with TLS is never trusted again without it.
+
+RFC 5321 3.3, 5.1; RFC 1047; RFC 3207. Replies of our own have a text for an administrator:
+C{127.0.0.1:2526: connection refused}.
 """
 
 import ipaddress
@@ -29,14 +33,17 @@ from epost.mail.address import Address
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
 from epost.mail.route import Hop, Onward
-from epost.net.caller import Caller, Patience
-from epost.smtp.client import After, Outcome, Peer, inquiry, opening, transaction
+from epost.mail.safe import safe
+from epost.net.caller import Caller, Insecure, Patience
+from epost.net.security import Level, Levels, Outgoing, Trust
+from epost.smtp.client import After, Outcome, Peer, encryption, hello, inquiry, opening, transaction
 from epost.smtp.replies import KEPT_LINES
 
 HOSTS = 10  # of a destination, and their addresses all together
 OPENING_SECONDS = 600.0  # of an attempt, after which no further place is tried
 DEAD_SECONDS = 60.0
-DEAD_ADDRESSES = 4096
+CLEAR_SECONDS = 600.0  # in which a host whose TLS has failed is not asked for it again, where it need not be
+KEPT_ADDRESSES = 4096
 MESSAGES = 100  # on one connection; many servers end it about there with 421
 
 INTERNAL = Reply(451, ("internal error; the log of the server tells more",), "4.3.0")
@@ -57,21 +64,22 @@ class Place:
         return str(self.hop) if self.hop.host == self.address else f"{self.hop.host}[{self.address}]:{self.hop.port}"
 
 
-class Dead:
-    """The addresses that lately did not answer. Forgetful: by time, and where there are too many."""
+class Lately:
+    """Addresses of which something was true lately. Forgetful: by time, and where there are too many."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, seconds: float) -> None:
         self._clock = clock
+        self._seconds = seconds
         self._until: OrderedDict[tuple[str, int], float] = OrderedDict()
 
     def add(self, place: Place) -> None:
-        """It did not answer."""
-        self._until[place.address, place.hop.port] = self._clock.seconds() + DEAD_SECONDS
-        if len(self._until) > DEAD_ADDRESSES:
+        """It is true of it now."""
+        self._until[place.address, place.hop.port] = self._clock.seconds() + self._seconds
+        if len(self._until) > KEPT_ADDRESSES:
             self._until.popitem(last=False)
 
     def discard(self, place: Place) -> None:
-        """It answered."""
+        """It is no longer."""
         self._until.pop((place.address, place.hop.port), None)
 
     def __contains__(self, place: Place) -> bool:
@@ -91,12 +99,16 @@ class Carrier:
         hello: str = "EHLO",
         patience: Patience = Patience(),  # noqa: B008
         dial: Dial | None = None,
+        levels: Levels = Levels(),  # noqa: B008
+        trust: Trust | None = None,
     ) -> None:
         """
         @param reactor: also what connections are made with, unless C{dial} is given.
         @param name: our own, for HELO.
         @param hello: C{"EHLO"} or C{"HELO"}.
         @param dial: an endpoint for an IP address, a port, and seconds of patience.
+        @param levels: who is called with TLS.
+        @param trust: whose certificates are good; L{None}: those that the system trusts.
         """
         self._reactor = reactor
         self._exchanges = exchanges
@@ -105,7 +117,10 @@ class Carrier:
         self._hello = hello
         self._patience = patience
         self._dial = dial or self._endpoint
-        self._dead = Dead(reactor)
+        self._levels = levels
+        self._trust = trust or Trust()
+        self._dead = Lately(reactor, DEAD_SECONDS)
+        self._clear = Lately(reactor, CLEAR_SECONDS)
 
     def channel(self, route: Onward) -> "Channel":
         """A channel to a destination."""
@@ -141,13 +156,54 @@ class Carrier:
             raise Refused(next((reply for reply in refusals if reply.transient), refusals[-1]))
         return sorted(dict.fromkeys(found), key=self._dead.__contains__)[:HOSTS]
 
-    async def call(self, place: Place, name: Name | None) -> tuple[Caller, Peer]:
+    async def call(self, route: Onward, place: Place, name: Name | None) -> tuple[Caller, Peer]:
         """
-        Connect, and open the conversation.
+        Connect, and open the conversation, with TLS as the destination wants it.
 
         @param name: of the message, for senderlog; L{None}: not logged.
         @raise Refused: 4xx: another place may be tried; 5xx: it does not want us.
         """
+        caller, peer = await self._open(place, name)
+        level = self._levels.of(route, place.hop)
+        if level is Level.NONE or (level is Level.MAY and ("STARTTLS" not in peer.extensions or place in self._clear)):
+            return caller, peer
+        try:
+            return caller, await self._secure(caller, peer, Outgoing(self._trust, place.hop.host, level), place, name)
+        except Insecure as failure:
+            if level is Level.VERIFY:
+                raise
+            self._clear.add(place)
+            why, minutes = failure.reply.lines[0], CLEAR_SECONDS / 60
+            log.warn("{why}; mail goes there without TLS for {minutes:g} minutes", why=safe(why), minutes=minutes)
+        return await self._open(place, name)
+
+    async def _secure(self, caller: Caller, peer: Peer, outgoing: Outgoing, place: Place, name: Name | None) -> Peer:
+        """
+        Turn a conversation that was opened to TLS, and open it anew.
+
+        @raise Insecure: it did not come about, and the connection is over.
+        @raise Refused: it came about, and then the other side did not want us.
+        """
+        if "STARTTLS" not in peer.extensions:
+            caller.quit()
+            raise Insecure(Reply(454, (f"{place}: STARTTLS is not offered and [relay] tls wants it",), "4.7.4"))
+        try:
+            await caller.perform(encryption(), name)
+        except Refused as refusal:
+            _leave(caller, refusal)
+            said = f"{place}: STARTTLS was answered {refusal.reply.code} {refusal.reply.lines[0]}"
+            raise Insecure(Reply(454, (said if caller.answered else refusal.reply.lines[0],), "4.7.4")) from refusal
+        await caller.secure(outgoing)
+        try:
+            return await caller.perform(hello(self._name), name)
+        except Refused as refusal:
+            if not caller.answered:  # with TLS 1.3 our handshake may be refused when we think that it is over
+                raise Insecure(Reply(454, refusal.reply.lines, "4.7.5")) from refusal
+            _leave(caller, refusal)
+            raise
+
+    async def _open(self, place: Place, name: Name | None) -> tuple[Caller, Peer]:
+        """Connect, and open the conversation in clear. @raise Refused: as L{call}."""
         patience = self._patience
         if name is not None:
             self._senderLog.connecting(name, place.hop.host)
@@ -168,10 +224,8 @@ class Carrier:
         except Refused as refusal:
             if not caller.answered:
                 self._dead.add(place)
-            elif refusal.reply.code == 421:  # it is leaving; there is nobody to say QUIT to
-                caller.hangUp()
             else:
-                caller.quit()
+                _leave(caller, refusal)
             raise
         self._dead.discard(place)
         return caller, peer
@@ -180,7 +234,7 @@ class Carrier:
         places = await self.places(route)
         for place in places:
             try:
-                caller, peer = await self.call(place, None)
+                caller, peer = await self.call(route, place, None)
                 try:
                     return await caller.perform(inquiry(peer, address), None)
                 finally:
@@ -264,7 +318,7 @@ class Channel:
                 break
             host = str(place.hop)
             try:
-                self._caller, self._peer = await self._carrier.call(place, parcel.name)
+                self._caller, self._peer = await self._carrier.call(self._route, place, parcel.name)
                 self._place, self._reset, self._sent = place, False, 0
                 return self._report(parcel, await self._hand(parcel, self._caller))
             except Refused as refusal:
@@ -308,12 +362,20 @@ class Channel:
         return outcome
 
     def _report(self, parcel: Parcel, outcome: Outcome) -> Report:
-        assert self._place is not None
-        return Report(tuple(map(_brief, outcome.replies)), str(self._place.hop))
+        assert self._place is not None and self._caller is not None
+        return Report(tuple(map(_brief, outcome.replies)), str(self._place.hop), self._caller.tls)
 
 
 def _all(parcel: Parcel, reply: Reply, host: str) -> Report:
     return Report((reply,) * len(parcel.recipients), host)
+
+
+def _leave(caller: Caller, refusal: Refused) -> None:
+    """The other side does not want us."""
+    if refusal.reply.code == 421:  # it is leaving; there is nobody to say QUIT to
+        caller.hangUp()
+    else:
+        caller.quit()
 
 
 def _brief(reply: Reply) -> Reply:

@@ -5,7 +5,7 @@ A generator leads. It yields a L{Step}, is sent the L{Reply} to it, and returns 
 C{send} alone. Where commands are pipelined their octets stand in the first step and the steps behind it are empty, so
 that whoever drives it sees each command with its own reply, in order, and needs to know nothing about pipelining.
 
-RFC 5321 3.3, 4.1.1, 4.5.2 (dots); RFC 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 6531 (SMTPUTF8).
+RFC 5321 3.3, 4.1.1, 4.5.2 (dots); RFC 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 6531 (SMTPUTF8), 3207 (TLS).
 """
 
 import enum
@@ -90,20 +90,31 @@ class Outcome:
     after: After
 
 
-def opening(name: str, hello: str = "EHLO") -> Steps[Peer]:
+def opening(name: str, word: str = "EHLO") -> Steps[Peer]:
     """
     From the greeting to a connection that is ready for MAIL.
 
-    STARTTLS and AUTH have their place behind it: whoever drives it looks at the extensions that it returns, and under
-    TLS says hello anew.
+    L{encryption} has its place behind it: whoever drives it looks at the extensions that it returns, and under TLS says
+    L{hello} anew.
 
     @param name: our own name.
-    @param hello: C{"EHLO"}, which falls back to HELO (RFC 5321 3.2), or C{"HELO"}, which never says EHLO.
+    @param word: C{"EHLO"}, which falls back to HELO (RFC 5321 3.2), or C{"HELO"}, which never says EHLO.
     @raise Refused: the other side does not want us, now (4xx) or ever (5xx).
     """
     reply = yield Step("", b"", Phase.GREETING)
     _demand("the connection", reply)
-    if hello == "EHLO":
+    return (yield from hello(name, word))
+
+
+def hello(name: str, word: str = "EHLO") -> Steps[Peer]:
+    """
+    Say who we are. What the other side tells replaces all that it told before (RFC 3207 4.2).
+
+    @param name: our own name.
+    @param word: as in L{opening}.
+    @raise Refused: as in L{opening}.
+    """
+    if word == "EHLO":
         reply = yield _step(f"EHLO {name}", Phase.HELLO)
         if reply.accepts:
             return Peer(True, _extensions(reply))
@@ -113,6 +124,17 @@ def opening(name: str, hello: str = "EHLO") -> Steps[Peer]:
     reply = yield _step(command, Phase.HELLO)
     _demand(command, reply)
     return Peer()
+
+
+def encryption() -> Steps[None]:
+    """
+    Ask for TLS. Behind it the handshake follows at once, and nothing more may be said in clear.
+
+    @raise Refused: the other side does not want to, or its reply is none to STARTTLS (RFC 3207 4: 220 alone invites).
+    """
+    reply = yield _step("STARTTLS", Phase.HELLO)
+    if reply.code != 220:
+        raise Refused(_confused("STARTTLS", reply) if reply.accepts else reply)
 
 
 def transaction(

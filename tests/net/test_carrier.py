@@ -342,7 +342,7 @@ class CarrierTests(SynchronousTestCase):
         """What the reactor makes of an address with a zone that this machine does not have is no traceback."""
         carrier = Carrier(reactor, self.names, self.log, "test.jp")
         place = Place(Hop("relay"), "fe80::1%nosuchzone")
-        called = Deferred.fromCoroutine(carrier.call(place, None))
+        called = Deferred.fromCoroutine(carrier.call(Onward("x"), place, None))
         self.assertEqual(self.failureResultOf(called, Refused).value.reply.enhanced, "4.4.1")
 
     def test_loopback(self) -> None:

@@ -10,7 +10,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from epost.mail.address import parseAddress
 from epost.mail.envelope import Envelope
 from epost.mail.reply import Refused, Reply
-from epost.smtp.client import After, Outcome, Peer, Step, Steps, inquiry, opening, stuffed, transaction
+from epost.smtp.client import (
+    After,
+    Outcome,
+    Peer,
+    Step,
+    Steps,
+    encryption,
+    hello,
+    inquiry,
+    opening,
+    stuffed,
+    transaction,
+)
 from epost.smtp.replies import KEPT_LINES, LINE_OCTETS, REPLY_LINES, Replies
 from tests.smtp.dialogs import FOLDER, grouped, load
 
@@ -106,6 +118,34 @@ class OpeningTests(SynchronousTestCase):
         ):
             refusal = self.assertRaises(Refused, play, opening("test.jp"), *replies)
             self.assertEqual(refusal.reply.code, code, replies)
+
+
+class EncryptionTests(SynchronousTestCase):
+    """L{encryption} asks for TLS, and L{hello} begins anew inside it."""
+
+    def test_invited(self) -> None:
+        """Only 220 invites to a handshake (RFC 3207 4)."""
+        self.assertEqual(play(encryption(), "220 go"), (["STARTTLS"], [b"STARTTLS\r\n"], None))
+
+    def test_notInvited(self) -> None:
+        """Every other reply is the end of it, and a yes of another kind a fault of 4xx."""
+        for reply, code in (
+            ("454 not now", 454),
+            ("501 what", 501),
+            ("421 bye", 421),
+            ("250 ok", 451),
+            ("221 bye", 451),
+            ("354 go", 451),
+        ):
+            refusal = self.assertRaises(Refused, play, encryption(), reply)
+            self.assertEqual(refusal.reply.code, code, reply)
+
+    def test_anew(self) -> None:
+        """Inside nothing is greeted; what is told is all that counts."""
+        commands, _, peer = play(hello("test.jp"), "250-mx\n250 SIZE 10")
+        self.assertEqual((commands, peer), (["EHLO test.jp"], Peer(True, {"SIZE": "10"})))
+        refusal = self.assertRaises(Refused, play, hello("test.jp"), "451 later")
+        self.assertEqual(refusal.reply.code, 451)
 
 
 class TransactionTests(SynchronousTestCase):
@@ -243,7 +283,7 @@ class DialogTests(SynchronousTestCase):
 
     def test_seed(self) -> None:
         """From the same replies the client says the same, octet for octet, refused or taken, after HELO and EHLO."""
-        for name, hello, to in (
+        for name, word, to in (
             ("seed-baito", "HELO", ("user2@test-sample00.jp",)),
             ("seed-baito-again", "HELO", ("user2@test-sample00.jp",)),
             ("seed-bucho-gateway", "HELO", ("user2@test-sample00.jp",)),
@@ -259,8 +299,8 @@ class DialogTests(SynchronousTestCase):
             own = re.match(r"\S+ (\S+)", spoken.decode())
             assert own is not None
 
-            def whole(hello: str = hello, own: str = own[1], envelope: Envelope = envelope) -> Steps:
-                peer = yield from opening(own, hello)
+            def whole(word: str = word, own: str = own[1], envelope: Envelope = envelope) -> Steps:
+                peer = yield from opening(own, word)
                 # The files were written in turns; pipelined the same octets would come earlier.
                 unhurried = Peer(peer.extended, {k: v for k, v in peer.extensions.items() if k != "PIPELINING"})
                 return (
