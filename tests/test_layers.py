@@ -52,7 +52,7 @@ MAY: dict[str, set[str]] = {
 }
 
 PURE = {"mail", "smtp", "tables", "forms", "settings", "config"}
-OUTSIDE = {"twisted", "zope", "OpenSSL", "service_identity"}
+OUTSIDE = {"twisted", "zope", "OpenSSL", "cryptography", "service_identity"}
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:

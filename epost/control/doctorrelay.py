@@ -1,0 +1,111 @@
+"""
+Whether a stranger could send mail to strangers through this server: an open relay is used within hours.
+
+Twice: what the rules would decide about a client far away, by the very functions that the daemon uses; and what the
+daemon that runs says to a client that its rules do not trust. RCPT is the last word of the second: no message is sent.
+"""
+
+from collections.abc import Iterator
+
+from epost.admission import decideRecipient, decideSender
+from epost.control.doctorfinding import Finding, Findings
+from epost.control.doctorwire import PATIENCE, Door, talk
+from epost.mail.address import Address, AddressError, parseAddress
+from epost.mail.decision import Client, Decision
+from epost.settings import Settings
+from epost.tables.directory import Directory
+from epost.tables.effect import Kind
+from epost.tables.patterns import isMachine
+
+STRANGERS = ("192.0.2.1", "2001:db8::1")  # RFC 5737, RFC 3849: nobody's
+OUTSIDE = parseAddress("probe@example.net")  # RFC 2606: nobody's
+FOREIGN = parseAddress("probe@example.org")
+SOURCES = ("127.0.0.1", "127.66.66.66")  # where a live probe may come from
+ACCOUNTS = 3  # of them are tried as forged senders
+
+
+def senders(directory: Directory) -> Iterator[Address | None]:
+    """What a stranger could write as reverse path: foreign, null, one of ours, and who is named by a rule."""
+    yield FOREIGN
+    yield None
+    for account in list(directory.accounts)[:ACCOUNTS]:
+        yield account.address
+    relayed = (because.text.partition(",")[0].strip() for _, because in directory.hops.hops)
+    for domain in (*directory.ground.local, *(domain for domain in relayed if "*" not in domain)):
+        yield parseAddress(f"nobody-has-this-name@{domain}")
+    for rule in directory.effect.rules:
+        pattern = rule.because.text.split()[0]
+        if rule.kind in (Kind.TRUE, Kind.ONLY) and not isMachine(pattern) and not pattern.startswith("#"):
+            text = pattern if "@" in pattern else f"*@{pattern}"
+            try:
+                yield parseAddress(text.replace("*", "x"))
+            except AddressError:
+                continue  # no address can match it either
+
+
+def relayed(directory: Directory, address: str, path: Address | None) -> Decision | None:
+    """The decision that lets a client write to the outside; L{None}: none does."""
+    client = Client(address)
+    decision = decideSender(directory, client, path)
+    if not decision.accepts:
+        return None
+    last = decideRecipient(directory, client, path, decision, OUTSIDE)
+    return last if last.accepts else None
+
+
+def decided(settings: Settings, directory: Directory) -> list[Finding]:
+    """What the rules would decide."""
+    found = Findings("relay", settings.kind)
+    for path in dict.fromkeys(senders(directory)):
+        last = next(filter(None, (relayed(directory, address, path) for address in STRANGERS)), None)
+        if last is not None:
+            mend = (
+                "take the line out, or name machines instead of senders: a sender's address can be written by anybody"
+            )
+            if last.because.table == "matrix":
+                mend = 'name only your own networks in [relay] networks; "*" is everybody'
+            found.wrong(f"anybody who writes <{path or ''}> as sender may relay, by {last.because}", mend)
+    if not found.all:
+        found.ok("by its rules a stranger may write to those inside alone")
+    return found.all
+
+
+def probe(settings: Settings, directory: Directory, door: Door, patience: float = PATIENCE) -> list[Finding]:
+    """What the daemon that listens says to a client that its rules do not trust."""
+    found = Findings("relay", settings.kind)
+    paths = list(dict.fromkeys(senders(directory)))[:8]  # fewer than [limits] errors
+    trusted = [source for source in SOURCES if any(relayed(directory, source, path) for path in paths)]
+    free = [source for source in SOURCES if source not in trusted]
+    if not free:
+        found.remark(
+            f"{door.description} was not probed: its rules trust every address of this machine",
+            'to have it probed trust "127.0.0.1" alone, not 127.0.0.0/8; or try from a machine outside',
+        )
+        return found.all
+    try:
+        _probe(found, door, free[-1], paths, patience)
+    except OSError as error:
+        found.remark(f"{door.description} was not probed from {free[-1]}: {error}")
+    return found.all
+
+
+def _probe(found: Findings, door: Door, source: str, paths: list[Address | None], patience: float) -> None:
+    """The dialogue. @raise OSError: it broke off."""
+    with talk(door.hop, source, patience) as open_:
+        open_.say(f"EHLO [{source}]")
+        for path in paths:
+            reply = open_.say(f"MAIL FROM:<{path or ''}>")
+            if reply.accepts:
+                reply = open_.say(f"RCPT TO:<{OUTSIDE}>")
+                open_.say("RSET")
+            if reply.accepts:
+                found.wrong(
+                    f"{door.description}: a client at {source}, whom the rules do not trust, may write from "
+                    f"<{path or ''}> to <{OUTSIDE}>",
+                    "stop it; then see which rules it runs with: its configuration is read at its start alone",
+                )
+                return
+            if reply.transient:
+                found.remark(f'{door.description}: it did not decide about <{path or ""}>: "{reply}"')
+                return
+    found.ok(f"{door.description}: it refused {len(paths)} tries to relay, as a client at {source}")
