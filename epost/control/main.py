@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 
 from epost import __version__
-from epost.control import account
+from epost.control import account, doctor, setup
 from epost.control.terminal import Failure, common, remark
 
-GROUPS = (account,)
+GROUPS = (account, doctor, setup)
 
 
 def parser() -> argparse.ArgumentParser:
