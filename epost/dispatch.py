@@ -115,8 +115,10 @@ class Dispatcher(Service):
         return DeferredList(tasks).addCallback(lambda _: bound.cancel() if bound.active() else None)
 
     def accepted(self, entry: Entry) -> None:
-        """A new message is durable in the spool. It is tried at once, unless memory is full."""
-        if self._agenda.running and self._room():
+        """A new message is durable in the spool. It is tried at once, where memory has room and no table holds it."""
+        if entry.attempts and all(isinstance(self.router.route(each), Held) for each in entry.envelope.recipients):
+            self._held[entry.name.stem] = entry.name  # it lies where it must, with a line that says why
+        elif self._agenda.running and self._room():
             self._begin(entry)
         else:
             self._agenda.add(entry.name, entry.queued)

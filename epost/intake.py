@@ -88,10 +88,7 @@ class Intake:
     def open(self, name: Name, client: Client, envelope: Envelope) -> IDraft:
         """See L{IIntake}."""
         now = self.clock.seconds()
-        expanded = {a.key: a for path in envelope.recipients for a in self.router.expand(path)}
-        recipients = tuple(expanded.values())
-        if recipients != envelope.recipients:
-            envelope = replace(envelope, recipients=recipients)
+        envelope = self._expanded(envelope)
         ours = self.ours(client, envelope.sender)
         heading = Heading(
             self.marks.received + (HANDED if client.known else 0),
@@ -100,13 +97,22 @@ class Intake:
         field = trace.received(client, self.marks.host, self.marks.version, name, envelope.utf8, now)
         routes = {self.router.route(address) for address in envelope.recipients}
         only = next(iter(routes))
-        if len(routes) == 1 and isinstance(only, Local) and self.inbox is not None:
+        if isinstance(only, Local) and len(routes) == 1 and self.inbox is not None:
             front = trace.delivery(envelope.sender, envelope.recipients[0])
             box = self.inbox.draft(only, name, front)
             return _Draft(box, field, heading, lambda size: self._delivered(name, only, now))
         history = self._held(routes, now)
         letter = self.spool.draft(name, envelope, now, history)
         return _Draft(letter, field, heading, lambda size: self.accepted(Entry(name, envelope, now, size, history)))
+
+    def _expanded(self, envelope: Envelope) -> Envelope:
+        """Aliases in the place of their names; each address once."""
+        recipients = envelope.recipients
+        if len(recipients) == 1:  # as nearly all have
+            found = self.router.expand(recipients[0])
+        else:
+            found = tuple({a.key: a for path in recipients for a in self.router.expand(path)}.values())
+        return envelope if found == recipients else replace(envelope, recipients=found)
 
     def _held(self, routes: set[Route], now: float) -> tuple[Attempt, ...]:
         """What is to be told of a message for which there is nothing to do but wait: which line of a table holds it."""

@@ -42,7 +42,8 @@ class Receiver(Protocol):
     """
 
     transport: Any  # ITCPTransport, IConsumer and IPushProducer at once
-    _timeout: IDelayedCall
+    _timeout: IDelayedCall  # fires at L{_until} or before
+    _until: float  # when patience ends
 
     def __init__(self, house: "ReceiverFactory", session: ServerSession, number: int, peer: str) -> None:
         self.house = house
@@ -62,6 +63,7 @@ class Receiver(Protocol):
         self.transport.setTcpNoDelay(True)
         self.transport.bufferSize = COMMANDS
         self.transport.registerProducer(self, True)
+        self._until = self.house.clock.seconds() + self.house.patience.command
         self._timeout = self.house.clock.callLater(self.house.patience.command, self._timedOut)
         refusal = self.house.crowd.arrived(self, self.peer, self.session.client.known)
         if refusal is None:
@@ -145,7 +147,7 @@ class Receiver(Protocol):
         if closed:
             self._farewell()
         else:
-            self._timeout.reset(self._transaction.patience())
+            self._expect(self._transaction.patience())
 
     def _flush(self) -> None:
         """Write what is to be written, at one go, and what receivelog is told."""
@@ -167,7 +169,7 @@ class Receiver(Protocol):
             return
         self._closing = True
         self._transaction.discard()
-        self._timeout.reset(self.house.patience.farewell)
+        self._expect(self.house.patience.farewell)
         self.transport.unregisterProducer()
         if self.session.farewell:
             self.transport.loseConnection()
@@ -175,11 +177,22 @@ class Receiver(Protocol):
             self.transport.resumeProducing()
             self.transport.loseWriteConnection()
 
+    def _expect(self, seconds: float) -> None:
+        """Be patient for so long from now. To move the timer costs more than to let it find out that it is early."""
+        self._until = self.house.clock.seconds() + seconds
+        if self._until < self._timeout.getTime():
+            self._timeout.reset(seconds)
+
     def _timedOut(self) -> None:
-        """The client was silent for too long, or does not take our last words."""
+        """The client was silent for too long, or does not take our last words; or it has spoken since."""
+        early = self._until - self.house.clock.seconds()
+        if early > 0:
+            self._timeout = self.house.clock.callLater(early, self._timedOut)
+            return
         if self._closing:
             self.transport.abortConnection()
             return
+        self._until += self.house.patience.command
         self._timeout = self.house.clock.callLater(self.house.patience.command, self._timedOut)
         if not self._waiting:  # else it is us who are slow
             _log.info("{peer} was silent, or slow with its content, for too long", peer=self.peer)

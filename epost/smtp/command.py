@@ -11,6 +11,7 @@ RFC 6531 3.4 to 3.6 (SMTPUTF8).
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from epost.mail.address import Address, AddressError, parseAddress, postmaster
 from epost.mail.reply import Refused, Reply
@@ -59,6 +60,7 @@ def hello(argument: str) -> str:
     return _ODD.sub("?", argument[:HELO_OCTETS])
 
 
+@lru_cache(maxsize=1024)  # the same people write to the same people
 def mail(argument: str, extended: bool) -> Mail:
     """
     Read what stands behind MAIL.
@@ -78,6 +80,7 @@ def mail(argument: str, extended: bool) -> Mail:
     return found
 
 
+@lru_cache(maxsize=1024)
 def rcpt(argument: str, extended: bool, utf8: bool) -> Rcpt:
     """
     Read what stands behind RCPT.

@@ -90,14 +90,15 @@ class ServerSession:
     def nextEvent(self) -> Event | Want:
         """The next event, or why there is none."""
         while not self._events:
-            if self._state is State.ENDED:
-                return Closed()
             if self._undecided is not None:
                 return Want.ANSWER
-            if not (self._readCommand() if self._data is None else self._readContent(self._data)):
-                if not self._lost:
-                    return Want.DATA
-                self._end()
+            if self._state is State.ENDED:
+                return Closed()
+            if self._unread.octets and (self._readCommand() if self._data is None else self._readContent(self._data)):
+                continue
+            if not self._lost:
+                return Want.DATA
+            self._end()
         return self._events.popleft()
 
     def answer(self, reply: Reply) -> None:
@@ -112,16 +113,16 @@ class ServerSession:
         if event is None:
             raise ValueError("nothing is to be answered")
         self._say(reply)
-        if isinstance(event, Mail):
+        if type(event) is Mail:
             if reply.accepts:
                 self._mail, self._state, self._accepted, self._refused = event, State.SENDER, 0, 0
-        elif isinstance(event, Rcpt):
+        elif type(event) is Rcpt:
             if reply.accepts:
                 self._state = State.RECIPIENT
                 self._accepted += 1
             else:
                 self._refused += 1
-        elif isinstance(event, Data):
+        elif type(event) is Data:
             if reply.code == 354:
                 self._state = State.CONTENT
                 kept = self._settings

@@ -6,6 +6,8 @@ command holds one. A line that never ends must not fill the memory: what goes be
 and the line, cut, is given once when its CRLF is there.
 """
 
+from functools import lru_cache
+
 from epost.mail.reply import Reply
 
 LINE_OCTETS = 512  # with CRLF, commands and replies (RFC 5321 4.5.3.1.4, 4.5.3.1.5)
@@ -18,9 +20,18 @@ def spoken(reply: Reply, enhanced: bool) -> tuple[list[str], bytes]:
     No text can hold a line end or another control: our own wording has none, a reply that quotes another server might.
     A line that is too long is cut.
     """
+    if len(reply.lines) == 1:  # as nearly all are
+        status = f"{reply.enhanced} " if enhanced and reply.enhanced else ""
+        line = f"{reply.code} {status}{reply.lines[0]}"
+        if len(line) < LINE_OCTETS // 4 and line.isprintable():
+            return [line], f"{line}\r\n".encode()
+    return _spoken(reply, enhanced)
+
+
+@lru_cache(maxsize=256)  # the reply to EHLO is long, and the same for the same client
+def _spoken(reply: Reply, enhanced: bool) -> tuple[list[str], bytes]:
+    """Any reply."""
     lines = reply.written(enhanced)
-    if len(lines) == 1 and len(lines[0]) < LINE_OCTETS // 4 and lines[0].isprintable():  # as nearly all are
-        return lines, lines[0].encode() + b"\r\n"
     if not all(map(str.isprintable, lines)):
         lines = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
     octets = [line.encode("utf-8", "replace")[: LINE_OCTETS - 2] + b"\r\n" for line in lines]
@@ -32,28 +43,29 @@ class Unread:
     What has come and is not yet read, in order.
 
     @ivar limit: octets of a line with its CRLF; a longer one is cut.
+    @ivar octets: what is held; where it is empty there is nothing to read.
     """
 
-    __slots__ = ("_at", "_cut", "_octets", "_sought", "limit")
+    __slots__ = ("_at", "_cut", "_sought", "limit", "octets")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._octets = b""
+        self.octets = b""
         self._at = 0  # what is before is read
         self._sought = 0  # what is before holds no CRLF
         self._cut = b""  # the begin of a line whose rest is being dropped
 
     def __len__(self) -> int:
         """Octets that are held."""
-        return len(self._octets) - self._at + len(self._cut)
+        return len(self.octets) - self._at + len(self._cut)
 
     def add(self, octets: bytes) -> None:
         """Put octets behind."""
-        if self._at == len(self._octets):
-            self._octets = octets
+        if self._at == len(self.octets):
+            self.octets = octets
             self._at = self._sought = 0
         else:
-            self._octets = self._octets[self._at :] + octets
+            self.octets = self.octets[self._at :] + octets
             self._sought -= self._at
             self._at = 0
 
@@ -63,36 +75,36 @@ class Unread:
 
         One above the limit comes cut to C{limit} octets, which no line within the limit has.
         """
-        end = self._octets.find(b"\r\n", self._sought)
+        end = self.octets.find(b"\r\n", self._sought)
         if end < 0:
-            if self._octets:
+            if self.octets:
                 self._wait()
             return None
-        line = self._cut + self._octets[self._at : end]
+        line = self._cut + self.octets[self._at : end]
         self._at = self._sought = end + 2
         self._cut = b""
-        if self._at == len(self._octets):
-            self._octets, self._at, self._sought = b"", 0, 0
+        if self._at == len(self.octets):
+            self.octets, self._at, self._sought = b"", 0, 0
         return line if len(line) <= self.limit - 2 else line[: self.limit]
 
     def _wait(self) -> None:
         """Remember how far was sought; drop what is read (an idle session must cost little) and what is too much."""
         # The last octet may be the CR of the CRLF to come.
-        sought = max(self._at, len(self._octets) - 1)
-        if self._cut or len(self._octets) - self._at > self.limit:
-            self._cut = self._cut or self._octets[self._at : self._at + self.limit]
+        sought = max(self._at, len(self.octets) - 1)
+        if self._cut or len(self.octets) - self._at > self.limit:
+            self._cut = self._cut or self.octets[self._at : self._at + self.limit]
             self._at = sought
-        self._octets = self._octets[self._at :]
+        self.octets = self.octets[self._at :]
         self._sought = sought - self._at
         self._at = 0
 
     def take(self, limit: int) -> bytes:
         """The next octets, at most C{limit}, as they are; empty when there are none."""
         start = self._at
-        self._at = self._sought = min(start + limit, len(self._octets))
+        self._at = self._sought = min(start + limit, len(self.octets))
         if start == self._at:
             self.clear()
-        return self._octets[start : self._at]
+        return self.octets[start : self._at]
 
     def back(self, count: int) -> None:
         """Put back the last octets that L{take} gave."""
@@ -101,5 +113,5 @@ class Unread:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._octets = self._cut = b""
+        self.octets = self._cut = b""
         self._at = self._sought = 0

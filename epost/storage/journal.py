@@ -188,23 +188,21 @@ class ReceiveLog(_Log):
         if not texts:
             return
         now = self._clock.seconds()
-        front = self._front(now, connection)
+        if int(now) != self._second:
+            self._turn(int(now))
+        front = f"{self._prefix}{connection & 0xFFFFFFFF:08x}, "  # its last 32 bits
         whole = "".join(texts)
         if not (whole.isascii() and whole.isprintable() and len(whole) <= LONGEST):
             texts = [safe(text) for text in texts]
-        between = f"\n{front}"
-        self._journal.add(now, f"{front}{between.join(texts)}\n")
+        self._journal.add(now, front + f"\n{front}".join(texts) + "\n")
 
     def closed(self, connection: int) -> None:
         """Two lines."""
         self.lines(connection, ("CloseClient Started.:SOCKET.C", "closesocket():SOCKET.C"))
 
-    def _front(self, now: float, connection: int) -> str:
-        """Time and connection. @param connection: its last 32 bits are shown."""
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            at = time.localtime(second)
-            month = _MONTHS[at.tm_mon - 1]
-            self._prefix = f"[{at.tm_mday:02d}/{month}/{at.tm_year}:{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d}], "
-        return f"{self._prefix}{connection & 0xFFFFFFFF:08x}, "
+    def _turn(self, second: int) -> None:
+        """Another second."""
+        self._second = second
+        at = time.localtime(second)
+        month = _MONTHS[at.tm_mon - 1]
+        self._prefix = f"[{at.tm_mday:02d}/{month}/{at.tm_year}:{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d}], "

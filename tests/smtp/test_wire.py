@@ -48,7 +48,7 @@ class UnreadTests(SynchronousTestCase):
         unread.add(b"x" * 60000 + b"\r\nhalf")
         unread.line()
         self.assertIsNone(unread.line())
-        self.assertEqual((len(unread), unread._octets), (4, b"half"))
+        self.assertEqual((len(unread), unread.octets), (4, b"half"))
 
     def test_takeAndBack(self) -> None:
         """Octets that content did not need are lines again."""
