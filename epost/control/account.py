@@ -7,7 +7,7 @@ Passwords are asked for and hashed before the tables are locked: nobody waits fo
 import argparse
 from typing import Any
 
-from epost.control import accountbox, accountmove, accounttext
+from epost.control import accountbox, accountlock, accountmove, accounttext
 from epost.control.accountchange import Books, Step, changing
 from epost.control.accountfile import CLOSED, named
 from epost.control.accountkeys import readChanges
@@ -48,6 +48,8 @@ def register(subparsers: Any) -> None:
     made.add_argument("--mailbox", action="store_true", help="move the mailbox aside, where no account has it")
     command("disable", disable, "no login; mail still arrives")
     command("enable", enable, "login again")
+    made = command("unlock", accountlock.unlock, "say who is locked out; or end it", address=False)
+    made.add_argument("what", metavar="WHAT", nargs="?", help="an account, an IP address, a network, or * for all")
     made = command("import", accounttext.import_, "read accounts as E-Post exports them", address=False)
     made.add_argument("file", metavar="FILE", help="TAB-separated, ten columns; - is standard input")
     made.add_argument("--update", action="store_true", help="change accounts that are there already")

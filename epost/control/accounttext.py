@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,14 +81,15 @@ def _row(file: str, account: Account, line: str, keepClear: bool, faults: list[F
     return Row(account.address, values, secret.clear)
 
 
-def hashed(rows: Sequence[Row], made: Callable[[str], str] = schemes.made) -> list[Row]:
+def hashed(rows: Sequence[Row]) -> list[Row]:
     """The rows with their passwords hashed; hashing lets go of the interpreter, so threads are enough."""
-    clear = [row.clear for row in rows if row.clear is not None]
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        secrets = pool.map(made, clear)
-        return [
-            row if row.clear is None else Row(row.address, row.values | {"Pass": next(secrets)}, None) for row in rows
-        ]
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        secrets = list(pool.map(schemes.made, (row.clear for row in rows if row.clear is not None)))
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for those that have not begun
+    made = iter(secrets)
+    return [row if row.clear is None else Row(row.address, row.values | {"Pass": next(made)}, None) for row in rows]
 
 
 def merge(rows: Sequence[Row], lines: AccountFile, accounts: AccountTable) -> None:

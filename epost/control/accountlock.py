@@ -1,0 +1,48 @@
+"""
+C{epost account unlock}: who is locked out after failed logins, and an end to it.
+
+The running daemon is asked through its work folder (L{epost.login.desk}); its locks live in its memory.
+"""
+
+import argparse
+import time
+from dataclasses import asdict
+from ipaddress import ip_network
+
+from epost.control import accountbox
+from epost.control.accountchange import Books
+from epost.control.terminal import Failure, config, oneLine, tell
+from epost.login.desk import askUnlock, readLocks
+from epost.login.lockout import Lock
+
+
+def unlock(options: argparse.Namespace) -> int:
+    """Say who is locked out; or ask the daemon to forget failed logins."""
+    books = Books(config(options))
+    folder = books.settings.folder
+    if options.what is None:
+        locks = readLocks(folder, time.time())
+        tell(options, {"locks": [asdict(lock) for lock in locks]}, list(map(_said, locks)) or ["nobody is locked out"])
+        return 0
+    what = _compared(books, oneLine("the name", options.what))
+    if not accountbox.isRunning(books.settings):
+        raise Failure("no daemon is running; one that is started knows of no failed login")
+    askUnlock(folder, what)
+    tell(options, {"unlocked": what}, f"{what}: the daemon forgets failed logins within two seconds")
+    return 0
+
+
+def _compared(books: Books, text: str) -> str:
+    """What the daemon is to forget, as it compares it: everything, a network or an account, which need not exist."""
+    if text == "*":
+        return text
+    try:
+        return str(ip_network(text, strict=False))
+    except ValueError:
+        return "@".join(books.address(text).key)
+
+
+def _said(lock: Lock) -> str:
+    """A lock in words."""
+    until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(lock.until))
+    return f"{lock.account or 'any account'} from {lock.network or 'where it has not been before'}, until {until}"

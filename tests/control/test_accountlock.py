@@ -1,0 +1,63 @@
+"""Tests of L{epost.control.accountlock}: an end to a lock, in the daemon that runs."""
+
+import json
+import time
+
+from epost.login.desk import Desk, prepare
+from epost.login.lockout import Lockout
+from epost.storage.lock import FolderLock
+from tests.control.places import ShellTestCase
+
+USER = "user1@test.jp"
+
+
+class UnlockTests(ShellTestCase):
+    """C{unlock}, and the daemon's side of it."""
+
+    def setUp(self) -> None:
+        """A daemon that has locked out three."""
+        super().setUp()
+        work = self.folder / "work"
+        work.mkdir()
+        prepare(work)
+        self.lock = FolderLock(str(work))
+        self.addCleanup(self.lock.release)
+        self.lockout = Lockout(time.time, 1, 100, 100, 900.0)
+        self.desk = Desk(work, self.lockout)
+        for address, name in (("192.0.2.1", USER), ("192.0.2.2", "nobody@test.jp"), ("192.0.2.3", "baito@test.jp")):
+            self.lockout.failed(address, name)
+        self.desk.look()
+
+    def locked(self) -> list[str]:
+        """Whose locks the command shows."""
+        return [lock["account"] for lock in self.asked("unlock")["locks"]]
+
+    def test_unlock(self) -> None:
+        """An account by either name, whether it exists or not; an address; all. Without a word they are listed."""
+        self.assertEqual(self.locked(), [USER, "nobody@test.jp", "baito@test.jp"])
+        self.assertIn(f"{USER} from 192.0.2.1, until ", self.good("unlock"))
+        for what, left in (
+            ("USER1", ["nobody@test.jp", "baito@test.jp"]),
+            ("nobody@test.jp", ["baito@test.jp"]),
+            ("192.0.2.3", []),
+        ):
+            self.good("unlock", what)
+            self.desk.look()
+            self.assertEqual(self.locked(), left)
+        self.lockout.failed("192.0.2.1", USER)
+        self.good("unlock", "*")
+        self.desk.look()
+        self.assertEqual(self.good("unlock"), "nobody is locked out\n")
+
+    def test_noDaemon(self) -> None:
+        """Where none runs that is told: there is nothing to forget."""
+        self.lock.release()
+        self.assertIn("no daemon is running", self.refused("unlock", USER))
+
+    def test_odd(self) -> None:
+        """What is no name is refused, and does not get into the work folder."""
+        for what in ("a\nb", "", "a@b@c", "\udce9"):
+            self.assertTrue(self.refused("unlock", what), what)
+        self.assertEqual(list((self.folder / "work/unlock").iterdir()), [])
+        self.assertEqual(self.run_("account", "unlock", "x@y@z", "--json"), 1)
+        self.assertIn("errors", json.loads(self.said))
