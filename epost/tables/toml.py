@@ -180,8 +180,11 @@ def line(value: Any) -> str:
 
 
 def address(value: Any) -> Address:
-    """An address."""
-    return parseAddress(line(value))
+    """An address; nobody is called C{*}."""
+    found = parseAddress(line(value))
+    if "*" in found.local:
+        raise ValueError("a * is for patterns")
+    return found
 
 
 def each(reader: Callable[[Any], _T]) -> Callable[[Any], tuple[_T, ...]]:

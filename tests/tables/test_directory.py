@@ -11,13 +11,35 @@ from epost.tables.patterns import Networks, network
 ACCOUNTS = b"user1\tpass1234\nbucho\tpass1234\n"
 
 
-def directory(aliases: str = "", **ground: object) -> tuple[Directory, list[Fault], list[Fault]]:
+def directory(
+    aliases: str = "", details: str = "", lists: str = "", members: str = "", **ground: object
+) -> tuple[Directory, list[Fault], list[Fault]]:
     """A back-end's directory with two accounts, its faults and its notes."""
     faults: list[Fault] = []
     notes: list[Fault] = []
     known = {"local": ("test.jp",), "mailboxes": True} | ground
-    texts = {"accounts": ("accounts.dat", ACCOUNTS), "aliases": ("aliases.dat", aliases.encode())}
-    return build(Ground("backend.toml", "mx.test.jp", **known), texts, faults, notes), faults, notes
+    texts = {
+        "accounts": ("accounts.dat", ACCOUNTS),
+        "aliases": ("aliases.dat", aliases.encode()),
+        "details": ("accounts.toml", details.encode()),
+        "lists": ("lists.toml", lists.encode()),
+    }
+    there = Ground("backend.toml", "mx.test.jp", **known)  # type: ignore[arg-type]
+    return build(there, texts, faults, notes, {"staff.txt": members.encode()}), faults, notes
+
+
+POST = '["staff@test.jp"]\nmembers = "staff.txt"\nowner = "bucho@test.jp"\n'
+
+
+def forward(name: str, *targets: str, keep: bool = True) -> str:
+    """An account that forwards."""
+    listed = ", ".join(f'"{target}"' for target in targets)
+    return f'["{name}@test.jp"]\nforward = [{listed}]\nkeep = {str(keep).lower()}\n'
+
+
+def short(fault: Fault) -> str:
+    """A fault without what was expected."""
+    return str(fault).partition(", expected ")[0]
 
 
 class PostmasterTests(SynchronousTestCase):
@@ -68,6 +90,182 @@ class AliasTests(SynchronousTestCase):
         self.assertEqual(faults, [])
         expected = "aliases.dat:1: a@test.jp leads to nobody@test.jp, who is nobody, expected an account or an alias"
         self.assertEqual([str(note) for note in notes], [expected])
+
+
+class ForwardTests(SynchronousTestCase):
+    """Accounts that have their mail sent on."""
+
+    def assertLeads(self, there: Directory, address: str, *expected: str) -> None:
+        """Where one address leads, each with whoever leads there last."""
+        found = [
+            f"{way.address} by {way.by}" if way.by else f"{way.address}" for way in there.ways(parseAddress(address))
+        ]
+        self.assertEqual(found, list(expected))
+
+    def test_keep(self) -> None:
+        """With a copy, and without one."""
+        there, faults, _ = directory(details=forward("user1", "me@home.example", "bucho@test.jp"))
+        self.assertEqual(faults, [])
+        self.assertLeads(
+            there,
+            "User1@test.jp",
+            "User1@test.jp",
+            "me@home.example by User1@test.jp",
+            "bucho@test.jp by User1@test.jp",
+        )
+        there, _, _ = directory(details=forward("user1", "me@home.example", keep=False))
+        self.assertLeads(there, "user1@test.jp", "me@home.example by user1@test.jp")
+        self.assertTrue(there.exists(parseAddress("user1@test.jp")))
+
+    def test_behindAliases(self) -> None:
+        """What an alias leads to is forwarded, also where an alias of the account's own name says "and here too"."""
+        details = forward("user1", "me@home.example")
+        there, _, _ = directory("sales@test.jp\tuser1@test.jp\nsales@test.jp\tbucho@test.jp\n", details)
+        self.assertLeads(
+            there,
+            "sales@test.jp",
+            "user1@test.jp by sales@test.jp",
+            "me@home.example by user1@test.jp",
+            "bucho@test.jp by sales@test.jp",
+        )
+        there, faults, _ = directory("user1@test.jp\tuser1@test.jp\nuser1@test.jp\tx@out.jp\n", details)
+        self.assertEqual(faults, [])
+        self.assertLeads(
+            there, "user1@test.jp", "user1@test.jp", "me@home.example by user1@test.jp", "x@out.jp by user1@test.jp"
+        )
+        there, _, _ = directory("user1@test.jp\tx@out.jp\n", details)
+        self.assertLeads(there, "user1@test.jp", "x@out.jp by user1@test.jp")
+
+    def test_circles(self) -> None:
+        """Who forwards to each other is a fault, over an alias too; and whatever happens the mail ends somewhere."""
+        for keep in (True, False):
+            details = forward("user1", "bucho@test.jp", keep=keep) + forward("bucho", "me@test.jp", keep=keep)
+            there, faults, _ = directory("me@test.jp\tuser1@test.jp\n", details)
+            self.assertEqual(
+                [str(fault) for fault in faults],
+                [
+                    "aliases.dat:1: a circle, me@test.jp to user1@test.jp to bucho@test.jp to me@test.jp, "
+                    "expected aliases and forwarding that lead to an account or outside"
+                ],
+            )
+            self.assertTrue(there.ways(parseAddress("user1@test.jp")))
+
+    def test_nobodyAndLists(self) -> None:
+        """To nobody is remarked on; to a list, which asks who writes, is a fault."""
+        _, faults, notes = directory(details=forward("user1", "nobody@test.jp"))
+        self.assertEqual(faults, [])
+        self.assertIn("accounts.toml:2: user1@test.jp forwards to nobody@test.jp, who is nobody", map(short, notes))
+        _, faults, _ = directory("all@test.jp\tstaff@test.jp\n", forward("user1", "all@test.jp"), POST)
+        self.assertEqual(
+            [short(f) for f in faults], ["accounts.toml:2: user1@test.jp forwards to the list staff@test.jp"]
+        )
+
+    def test_aliasedAndNamed(self) -> None:
+        """Whom an address names is not changed by what they do with their mail."""
+        there, _, _ = directory("sales@test.jp\tuser1@test.jp\n", forward("user1", "bucho@test.jp", keep=False))
+        self.assertEqual(there.aliased(parseAddress("sales@test.jp")), (parseAddress("user1@test.jp"),))
+        self.assertEqual([a.box.user for a in there.named(parseAddress("sales@test.jp"))], ["user1"])
+        self.assertEqual(there.named(parseAddress("x@out.jp")), ())
+
+
+class ListTests(SynchronousTestCase):
+    """Lists are addresses of their own."""
+
+    def test_end(self) -> None:
+        """A list exists, is found by whatever name leads to it, and stays together."""
+        there, faults, _ = directory("all@test.jp\tstaff@test.jp\n", "", POST, "user1@test.jp\nx@out.jp")
+        self.assertEqual(faults, [])
+        self.assertTrue(there.exists(parseAddress("staff@test.jp")))
+        self.assertEqual(there.expand(parseAddress("all@test.jp")), (parseAddress("staff@test.jp"),))
+        one = there.list(parseAddress("Staff@test.jp"))
+        assert one is not None
+        self.assertEqual([str(member) for member in one.members], ["user1@test.jp", "x@out.jp"])
+        self.assertIsNone(there.list(parseAddress("user1@test.jp")))
+
+    def test_beforeWildcard(self) -> None:
+        """A wildcard alias does not swallow it."""
+        there, _, _ = directory("*@test.jp\tuser1@test.jp\n", "", POST)
+        self.assertEqual(there.expand(parseAddress("staff@test.jp")), (parseAddress("staff@test.jp"),))
+
+    def test_names(self) -> None:
+        """The name of an account or an alias is taken."""
+        for name, what in (("user1", "an account"), ("all", "an alias")):
+            _, faults, _ = directory("all@test.jp\tbucho@test.jp\n", "", POST.replace("staff@", f"{name}@"))
+            self.assertEqual([short(fault) for fault in faults], [f"lists.toml:1: {name}@test.jp is {what} too"])
+
+    def test_circles(self) -> None:
+        """Lists within each other, also over an alias, are a fault; a list within a list is none."""
+        lists = POST + POST.replace("staff@", "board@").replace("staff.txt", "other.txt")
+        _, faults, _ = directory("all@test.jp\tstaff@test.jp\n", "", POST, "all@test.jp")
+        self.assertEqual(len(faults), 1)
+        self.assertIn("a circle, ", str(faults[0]))
+        there, faults, _ = directory("", "", lists, "board@test.jp\nuser1@test.jp")
+        self.assertEqual(faults, [])
+        self.assertEqual(there.posters[("board", "test.jp")], {parseAddress("bucho@test.jp")})
+
+    def test_posters(self) -> None:
+        """Who may write: members by their own names, by groups and by the lists that are members."""
+        there, _, _ = directory(
+            "kanri@test.jp\tuser1@test.jp\nkanri@test.jp\ty@out.jp\n", "", POST, "kanri@test.jp\nx@out.jp"
+        )
+        names = ["bucho@test.jp", "kanri@test.jp", "user1@test.jp", "y@out.jp", "x@out.jp"]
+        self.assertEqual(there.posters[("staff", "test.jp")], set(map(parseAddress, names)))
+        there, _, _ = directory("", "", POST + 'post = "anybody"')
+        self.assertIsNone(there.posters[("staff", "test.jp")])
+        there, _, _ = directory(
+            "", "", POST + 'post = ["board@test.jp"]\n' + POST.replace("staff@", "board@"), "z@out.jp"
+        )
+        self.assertIn(parseAddress("z@out.jp"), there.posters[("staff", "test.jp")] or ())
+
+    def test_nobody(self) -> None:
+        """Owner and members who are nobody are remarked on."""
+        _, faults, notes = directory("", "", POST.replace("bucho", "kacho"), "user9@test.jp\nx@out.jp")
+        self.assertEqual(faults, [])
+        self.assertEqual(
+            [short(note) for note in notes if note.file == "lists.toml"],
+            [
+                "lists.toml:1: kacho@test.jp, owner of staff@test.jp, is nobody",
+                "lists.toml:1: user9@test.jp, member of staff@test.jp, is nobody",
+            ],
+        )
+
+
+class TagTests(SynchronousTestCase):
+    """Plus-addressing: a tag is its owner's business."""
+
+    def test_tags(self) -> None:
+        """Whoever has a name has it with every tag; a name with a tag that a table has goes before."""
+        there, faults, _ = directory(
+            "sales@test.jp\tuser1+sales@test.jp\nuser1+boss@test.jp\tbucho@test.jp\n", "", POST, separator="+"
+        )
+        self.assertEqual(faults, [])
+        for path, end in {
+            "USER1+a+b@test.jp": "USER1@test.jp", "sales+x@test.jp": "user1@test.jp",
+            "user1+boss@test.jp": "bucho@test.jp",
+            "staff+x@test.jp": "staff@test.jp", '"user1+a b"@test.jp': "user1@test.jp",
+        }.items():  # fmt: skip
+            self.assertTrue(there.exists(parseAddress(path)), path)
+            self.assertEqual([str(a) for a in there.expand(parseAddress(path))], [end], path)
+        for path in ("+user1@test.jp", "x+user1@test.jp", "user1-a@test.jp"):
+            self.assertFalse(there.exists(parseAddress(path)), path)
+        other = parseAddress("user1+x@out.jp")
+        self.assertIs(there.normal(other), other)
+
+    def test_off(self) -> None:
+        """Without the setting a tag is part of the name."""
+        there, _, _ = directory()
+        self.assertFalse(there.exists(parseAddress("user1+a@test.jp")))
+
+    def test_wildcard(self) -> None:
+        """A wildcard does not swallow the tags of those who exist, but gets all others whole."""
+        there, _, _ = directory("*@test.jp\t*@out.jp\n", separator="-")
+        self.assertEqual([str(a) for a in there.expand(parseAddress("user1-x@test.jp"))], ["user1@test.jp"])
+        self.assertEqual([str(a) for a in there.expand(parseAddress("y-x@test.jp"))], ["y-x@out.jp"])
+
+    def test_postmaster(self) -> None:
+        """postmaster may have tags too."""
+        there, _, _ = directory(separator="+", postmaster=parseAddress("bucho@test.jp"))
+        self.assertEqual(there.expand(parseAddress("postmaster+x@test.jp")), (parseAddress("bucho@test.jp"),))
 
 
 class NormalTests(SynchronousTestCase):
