@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from twisted.python import usage
 
 from epost import config, reload
-from epost.daemon import Daemon
+from epost.daemon import Daemon, boxFolders
 from epost.storage.disk import IDisk
 from epost.storage.lock import FolderLock, FolderTaken
 from epost.storage.thread import Worker
@@ -30,7 +30,7 @@ class Options(usage.Options):
         if self["config"] is None:
             raise usage.UsageError(f"which configuration? epost-{self.kind} --config FILE")
         if self["check"]:
-            faults, notes = reload.check(self["config"], self.kind)
+            faults, notes = reload.check(self["config"], self.kind, boxFolders)
             for fault in faults:
                 print(fault)
             for note in notes:

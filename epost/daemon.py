@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,7 @@ from epost.intake import Intake, Marks
 from epost.lanes import Limits
 from epost.mail import retry, trace
 from epost.mail.address import Address
+from epost.mail.route import Local
 from epost.net import caller
 from epost.net.carrier import Carrier
 from epost.net.crowd import Crowd
@@ -57,6 +59,7 @@ from epost.verify import Verifier
 BUILD = "EPOST"
 BACKLOG = 4096  # Twisted's 50 overflow in a burst of clients, and who does not fit in waits a second for his next SYN
 FILES = 1000  # open files beside those of clients: a group commit, connections to other hosts, tables, logs
+GARBAGE = 10000  # objects made before the collector looks for circles: a message makes hundreds and no circle
 GRACE = 10.0  # seconds that messages at hand have when the daemon stops
 
 _log = Logger()
@@ -173,6 +176,7 @@ class Daemon(MultiService):
         self.lock = FolderLock(root)
         self._pool.start()
         gc.freeze()  # what stands now will stay: the collector need not look at it again and again
+        gc.set_threshold(GARBAGE)
         inThread, fromThread = self._pool.callInThread, self.reactor.callFromThread
         self.commits = Commits(disk, settings.spool.sync, inThread, fromThread, clock.seconds)
         spool = self.spool = Spool(disk, root, self.commits)
@@ -185,7 +189,8 @@ class Daemon(MultiService):
         router = Router(self.directories)
         carrier = self._carrier(clock)
         verifier = Verifier(router, carrier, clock, settings.relay.verify_known, settings.relay.verify_unknown)
-        admission = Admission(self.directories, inbox, verifier if settings.relay.verify else None)
+        senders = reload.Restrictions(boxFolders(settings), clock.seconds)
+        admission = Admission(self.directories, inbox, verifier if settings.relay.verify else None, senders)
         self.dispatcher = self._dispatcher(inbox, router, carrier, clock)
         self.directories.subscribe(verifier.forget)
         self.directories.subscribe(self.dispatcher.lookAgain)
@@ -282,6 +287,18 @@ class Daemon(MultiService):
         _log.info("epost-{kind} has stopped", kind=self.settings.kind)
 
 
+def boxFolders(settings: Settings) -> Callable[[Local], str] | None:
+    """
+    What gives the folder of a mailbox; L{None} where there are none.
+
+    @raise ValueError: mailboxes cannot lie where they are configured.
+    """
+    if settings.place is None:
+        return None
+    places = Places(str(settings.folder), str(settings.place))
+    return lambda box: places.folders(box)[-1]
+
+
 def _giveUp(words: str) -> None:
     """The daemon cannot run: say why where the operator looks, and end."""
     _log.critical("{words}", words=words)
@@ -304,4 +321,4 @@ def hasIPv6() -> bool:
         return not probe.connect_ex(("2001:db8::1", 53))
 
 
-__all__ = ["BUILD", "GRACE", "Daemon", "hasIPv6", "raiseFileLimit"]
+__all__ = ["BUILD", "GRACE", "Daemon", "boxFolders", "hasIPv6", "raiseFileLimit"]

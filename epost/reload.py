@@ -13,6 +13,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,11 +70,25 @@ def check(
     settings = readSettings(path, kind, faults)
     if settings is not None:
         directory = readDirectory(settings, faults, notes)
-        folder = place(settings) if place is not None and not faults else None
-        if folder is not None:
-            for account in directory.accounts:
-                readSender(Path(folder(account.box), NAME), faults)
+        if place is not None and not faults:
+            _checkSenders(settings, directory, place, faults)
     return sorted(faults), sorted(notes)
+
+
+def _checkSenders(
+    settings: Settings, directory: Directory, place: "Callable[[Settings], Place | None]", faults: list[Fault]
+) -> None:
+    """Read the sender.dat of every account."""
+    try:
+        folder = place(settings)
+    except ValueError as error:
+        line = settings.line("mailboxes", "place")
+        faults.append(Fault(settings.file, line, str(error), "another folder below the work folder"))
+        return
+    if folder is not None:
+        for account in directory.accounts:
+            with suppress(Refused):  # no folder can have this name
+                readSender(Path(folder(account.box), NAME), faults)
 
 
 def tables(settings: Settings) -> dict[str, tuple[str, str, str]]:
@@ -237,19 +252,21 @@ class Restrictions:
     One that is wrong is told once, and what was read before stays in force. Where nothing was, it is not known to whom
     the account may write: that is the answer until the file is mended.
 
-    @param place: the folder of a mailbox.
+    @param place: the folder of a mailbox; L{None}: there are none.
     @param seconds: a clock.
     """
 
     log = Logger()
 
-    def __init__(self, place: Place, seconds: Callable[[], float]) -> None:
+    def __init__(self, place: Place | None, seconds: Callable[[], float]) -> None:
         self._place = place
         self._seconds = seconds
         self._known: dict[Local, _Known] = {}
 
     def __call__(self, box: Local) -> Restriction:
         """What a mailbox's file says now, or said within the last second."""
+        if self._place is None:
+            return Restriction()
         now = self._seconds()
         known = self._known.get(box)
         if known is not None and known.looked <= now < known.looked + LOOK:
