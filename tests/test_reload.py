@@ -1,6 +1,7 @@
 """Tests of L{epost.reload}: tables that change while the daemon runs."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet.task import Clock
@@ -8,7 +9,9 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from epost.mail.address import parseAddress
-from epost.reload import Directories, load
+from epost.mail.route import Local
+from epost.reload import Directories, Restrictions, check, load
+from epost.settings import Settings
 
 CONFIG = """[server]
 name = "dc.epost.test"
@@ -127,3 +130,215 @@ class DirectoriesTests(SynchronousTestCase):
         """A service that was stopped looks no more."""
         self.there.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+BACKEND = """[server]
+name = "test.jp"
+folder = "work"
+listen = ["tcp:2525:interface=127.0.0.1"]
+[domains]
+local = ["test.jp"]
+accounts = "accounts.dat"
+details = "accounts.toml"
+lists = "more/lists.toml"
+separator = "+"
+[mailboxes]
+place = 'inbox\\%USERNAME%'
+"""
+LIST = '["staff@test.jp"]\nmembers = "staff.txt"\nowner = "bucho@test.jp"\n'
+
+
+class BackendTests(SynchronousTestCase):
+    """The tables of accounts and lists, and the files that lists name."""
+
+    def setUp(self) -> None:
+        """A back-end with two accounts and a list."""
+        self.folder = Path(self.mktemp())
+        (self.folder / "more").mkdir(parents=True)
+        self.write("backend.toml", BACKEND)
+        self.write("accounts.dat", "baito\tx\nbucho\tx\n")
+        self.write("accounts.toml", "")
+        self.write("more/lists.toml", LIST)
+        self.write("more/staff.txt", "baito@test.jp\n")
+        self.clock = Clock()
+        self.there = Directories(*load(str(self.folder / "backend.toml"), "backend"), self.clock)
+        self.there.startService()
+        self.addCleanup(self.there.stopService)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a table."""
+        (self.folder / name).write_text(text)
+
+    def members(self) -> list[str]:
+        """Who is in the list now."""
+        one = self.there().list(parseAddress("staff@test.jp"))
+        return [str(member) for member in one.members] if one else []
+
+    def outside(self) -> bool:
+        """Whether baito may write outside now."""
+        account = self.there().account(parseAddress("baito+x@test.jp"))
+        return account is not None and account.details.outside
+
+    def test_details(self) -> None:
+        """A change of accounts.toml is in force within two seconds, if nothing is wrong in any table."""
+        self.assertTrue(self.outside())
+        self.write("accounts.toml", '["baito@test.jp"]\noutside = false\n')
+        self.clock.advance(1)
+        self.assertFalse(self.outside())
+        self.write("accounts.toml", "")
+        self.write("more/staff.txt", "baito\n")
+        self.clock.advance(1)
+        self.assertFalse(self.outside())
+        self.assertEqual(
+            [str(fault) for fault in self.there.faults],
+            ["staff.txt:1: no domain: baito, expected one address a line"],
+        )
+        self.write("more/staff.txt", "")
+        self.clock.advance(1)
+        self.assertTrue(self.outside())
+
+    def test_members(self) -> None:
+        """A file of members is looked at like a table; so is one that was not there when the list was written."""
+        self.write("more/staff.txt", "bucho@test.jp\n")
+        self.clock.advance(1)
+        self.assertEqual(self.members(), ["bucho@test.jp"])
+        self.write("more/lists.toml", LIST.replace("staff.txt", "new.txt"))
+        self.clock.advance(1)
+        self.assertEqual(
+            [str(fault) for fault in self.there.faults],
+            ['more/lists.toml:2: members = "new.txt" cannot be read: No such file or directory, '
+             "expected a file beside this one"],
+        )  # fmt: skip
+        self.assertEqual(self.members(), ["bucho@test.jp"])
+        self.write("more/new.txt", "x@out.jp")
+        self.clock.advance(1)
+        self.assertEqual(self.members(), ["x@out.jp"])
+        self.write("more/staff.txt", "no more looked at")
+        before = self.there()
+        self.clock.pump([1] * 3)
+        self.assertIs(self.there(), before)
+
+    def test_check(self) -> None:
+        """The check reads every account's sender.dat, and says where mailboxes cannot lie."""
+        (self.folder / "inbox").mkdir()
+        self.write("inbox/sender.dat", "*@test.jp,1\n")
+
+        def place(settings: Settings) -> "Callable[[Local], str] | None":
+            return lambda box: str(self.folder / "inbox") if box.user == "baito" else str(self.folder)
+
+        faults, _ = check(str(self.folder / "backend.toml"), "backend", place)
+        self.assertEqual(
+            [str(f) for f in faults],
+            [f'{self.folder}/inbox/sender.dat:1: "1" behind the comma, expected -1, or no comma'],
+        )
+
+        def nowhere(settings: Settings) -> "Callable[[Local], str] | None":
+            raise ValueError("incoming is taken")
+
+        faults, _ = check(str(self.folder / "backend.toml"), "backend", nowhere)
+        self.assertEqual([(fault.line, fault.why) for fault in faults], [(12, "incoming is taken")])
+
+
+class RestrictionsTests(SynchronousTestCase):
+    """Each account's sender.dat, read again when it changes."""
+
+    def setUp(self) -> None:
+        """The mailbox of baito."""
+        self.folder = Path(self.mktemp())
+        (self.folder / "baito").mkdir(parents=True)
+        self.looks: list[Local] = []
+        self.clock = Clock()
+        self.there = Restrictions(self.place, self.clock.seconds)
+        self.said: list[str] = []
+        globalLogPublisher.addObserver(self.observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+
+    def observe(self, event: dict[str, object]) -> None:
+        """Keep what their log says."""
+        if event.get("log_namespace") == "epost.reload.Restrictions":
+            self.said.append(str(event.get("fault") or event["log_format"]))
+
+    def place(self, box: Local) -> str:
+        """Where a mailbox lies; each look at a file begins here."""
+        self.looks.append(box)
+        return str(self.folder / box.user)
+
+    def write(self, text: str) -> None:
+        """Write baito's file."""
+        (self.folder / "baito/sender.dat").write_text(text)
+
+    def says(self) -> str:
+        """What is said of one recipient now: free, forbidden, or broken."""
+        restriction = self.there(Local("baito", "test.jp"))
+        if restriction.broken is not None:
+            return "broken"
+        return "forbidden" if restriction.forbids(parseAddress("x@out.jp")) else "free"
+
+    def test_change(self) -> None:
+        """It comes, changes and goes, and each is in force within two seconds."""
+        self.assertEqual(self.says(), "free")
+        for text, expected in (
+            ("*@test.jp", "forbidden"),
+            ("*@test.jp\n*@out.jp", "free"),
+            ("*@out.jp,-1", "forbidden"),
+        ):
+            self.write(text)
+            self.clock.advance(1)
+            self.assertEqual(self.says(), expected, text)
+        os.remove(self.folder / "baito/sender.dat")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "free")
+
+    def test_oneLookASecond(self) -> None:
+        """However often it is asked, one look a second; what did not change is not read again."""
+        self.write("*@test.jp")
+        first = self.there(Local("baito", "test.jp"))
+        for _ in range(1000):
+            self.there(Local("baito", "test.jp"))
+        self.assertEqual(len(self.looks), 1)
+        self.clock.advance(1)
+        self.assertIs(self.there(Local("baito", "test.jp")), first)
+        self.assertEqual(len(self.looks), 2)
+
+    def test_wrong(self) -> None:
+        """One that is wrong is told once, and what was read before stays in force, until it is mended."""
+        self.write("*@test.jp")
+        self.assertEqual(self.says(), "forbidden")
+        self.write("*@out.jp,1")
+        for _ in range(3):
+            self.clock.advance(1)
+            self.assertEqual(self.says(), "forbidden")
+        self.assertEqual(len(self.said), 2)
+        self.assertIn('sender.dat:1: "1" behind the comma', self.said[0])
+        self.write("*@out.jp")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "free")
+
+    def test_wrongFromTheStart(self) -> None:
+        """Where nothing was read before it is not known whom the account may write to, and that is what is said."""
+        self.write("*@out.jp,1")
+        self.assertEqual(self.says(), "broken")
+        broken = self.there(Local("baito", "test.jp")).broken
+        assert broken is not None
+        self.assertEqual((broken.line, broken.text), (1, '"1" behind the comma'))
+        self.write("*@out.jp,2")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "broken")
+        self.write("*@out.jp")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "free")
+
+    def test_unreadable(self) -> None:
+        """What cannot be read, or would have to be waited for, forbids nothing and allows nothing."""
+        os.mkfifo(self.folder / "baito/sender.dat")
+        self.assertEqual(self.says(), "broken")
+        os.remove(self.folder / "baito/sender.dat")
+        os.symlink("sender.dat", self.folder / "baito/sender.dat")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "broken")
+        self.assertIn("Too many levels of symbolic links", self.said[-1])
+
+    def test_noMailboxes(self) -> None:
+        """Nobody is restricted where there are no mailboxes, or where one has no folder yet."""
+        self.assertIsNone(Restrictions(None, self.clock.seconds)(Local("x", "test.jp")).broken)
+        self.assertIsNone(self.there(Local("nobody", "test.jp")).broken)
