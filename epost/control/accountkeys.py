@@ -130,8 +130,6 @@ def readChanges(pairs: Iterable[str], reply: dict[str, Any]) -> Changes:
         key = KEYS.get(name)
         if key is None or not equals:
             raise Failure(f"{oneLine('an argument', pair)}: expected KEY=VALUE, KEY one of {', '.join(KEYS)}")
-        if name != "reply.text":
-            oneLine(name, text)
         try:
             if name == "reply" and text:
                 raise ValueError

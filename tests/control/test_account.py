@@ -361,6 +361,22 @@ class MailboxTests(AccountTestCase):
         self.assertFalse((self.inbox / "user1").exists())
         self.assertEqual(len(self.slept), 2)
 
+    def test_sameName(self) -> None:
+        """Of two files of one name neither is lost."""
+        (self.folder / "work/lock").touch()
+        self.addCleanup(FolderLock(str(self.folder / "work")).release)
+
+        def sleep(seconds: float) -> None:
+            (self.inbox / "kacho").mkdir(exist_ok=True)
+            (self.inbox / "kacho/sender.dat").write_text("another")
+
+        self.patch(time, "sleep", sleep)
+        self.good("rename", "user1", "kacho")
+        self.assertEqual(self.held(self.inbox / "kacho"), ["new/B0000000001.MSG", "sender.dat"])
+        self.assertEqual((self.inbox / "kacho/sender.dat").read_text(), "another")
+        self.assertEqual(self.held(self.inbox / "user1"), ["sender.dat"])
+        self.assertIn("something was left in", self.remarked)
+
     def test_ontoAnother(self) -> None:
         """A mailbox with somebody's mail is not given to somebody else."""
         self.letter(self.inbox / "kacho", "B0000000009")

@@ -186,6 +186,17 @@ class RightTests(ShellTestCase):
             self.assertIn(b"nothing was changed", done.stderr)
             self.assertEqual(self.state(), before)
 
+    def test_readOnly(self) -> None:
+        """A file that its own owner has made read-only stays as it is, though the folder would allow another."""
+        before = self.state()
+        for path in (self.folder, *self.folder.iterdir()):
+            if os.geteuid() == 0:
+                os.chown(path, 65534, 65534)
+            path.chmod(0o755 if path.is_dir() else 0o444)
+        done = self.asNobody("passwd", "user1", "--stdin")
+        self.assertIn(b"accounts.dat cannot be written: it is not writable; nothing was changed", done.stderr)
+        self.assertEqual(self.state(), before)
+
     def test_another(self) -> None:
         """A new file that could not get the owner of the old one is not put into its place."""
         if os.geteuid():
