@@ -13,34 +13,39 @@ Folders that were made are synced in their parents before the first message in t
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
-from epost.interfaces import IContent, IInbox
+from epost.interfaces import IContent, IInbox, Usage
 from epost.mail.name import Name
 from epost.mail.reply import Refused
 from epost.mail.route import Local
 from epost.storage.disk import IDisk
 from epost.storage.draft import Draft
 from epost.storage.durable import Commits, Touched, Volume, makeFolder, refusal
+from epost.storage.meter import Meter
 from epost.storage.places import FOLDERS, SUFFIX, Places, origin
 
-FRESH = 60.0  # seconds that a mailbox's size is believed without a look at its folders
+Watcher = Callable[[Local, Usage], object]
 
 
 class Box:
     """
     One mailbox, as far as this process knows it.
 
+    @ivar local: whose it is.
     @ivar path: its folder.
-    @ivar folders: those on the way to it and itself, the outermost first.
     @ivar proved: whether its folders are known to be on stable storage.
+    @ivar meter: what it holds.
     """
 
-    def __init__(self, disk: IDisk, commits: Commits, base: str, folders: list[str]) -> None:
+    def __init__(
+        self, local: Local, disk: IDisk, commits: Commits, base: str, folders: list[str], seconds: Callable[[], float]
+    ) -> None:
+        self.local = local
         self.path = folders[-1]
+        self.meter = Meter(disk, self.path, seconds)
         self.proved = False
         self._made: list[str] = []
         self._chain = [base, *folders]
@@ -120,6 +125,7 @@ class MailDraft(Draft):
         self._written = False
         self._tail = b""
         self._size = len(self._heading)
+        self._placed = False
 
     def taken(self, part: bytes) -> bytes:
         """With LF. A CR at the end of a part waits for what follows."""
@@ -155,8 +161,11 @@ class MailDraft(Draft):
         with suppress(FileNotFoundError):
             self.disk.status(f"{new}/{self._name}")
             return self.stands(touched)
+        date = self._box.meter.date()
         self.disk.rename(self.path, f"{new}/{self._name}")
         self.path = f"{new}/{self._name}"
+        self._placed = True
+        self._box.meter.grown(date, self._size)
         touched.folder(new, self.volume())
         return True
 
@@ -166,13 +175,16 @@ class MailDraft(Draft):
 
     def undo(self) -> None:
         """Remove file and folders."""
+        if self._placed:
+            self._placed = False
+            self._box.meter.shrunk(self._size)
         super().undo()
         self._box.unmake()
 
     def settled(self, durable: bool) -> None:
         """The mailbox has grown."""
         if durable:
-            self._inbox.grown(self._box.path, self._size)
+            self._inbox.changed(self._box)
 
 
 class Delivery(MailDraft):
@@ -198,18 +210,8 @@ class Delivery(MailDraft):
     def stands(self, touched: Touched) -> bool:
         """It is delivered, once the name is synced."""
         super(MailDraft, self).undo()
-        self._size = 0
         self._box.names(touched)
         return True
-
-
-@dataclass(slots=True)
-class _Usage:
-    """Octets of a mailbox. @ivar seen: when its folders were last looked at. @ivar stamps: their dates then."""
-
-    octets: int
-    seen: float
-    stamps: tuple[float, ...]
 
 
 @implementer(IInbox)
@@ -233,7 +235,7 @@ class Inbox:
         self._seconds = seconds
         self._boxes: dict[Local, Box] = {}
         makeFolder(disk, places.fixed())
-        self._usage: dict[str, _Usage] = {}
+        self._watchers: list[Watcher] = []
 
     def draft(self, box: Local, origin: Name, heading: bytes) -> MailDraft:
         """Begin a message. @raise Refused: 550, there can be no such mailbox."""
@@ -249,52 +251,30 @@ class Inbox:
         copy.doubted = origin.stem if origin.number < self._since else ""
         return copy.commit()
 
-    def usage(self, box: Local) -> int:
-        """
-        Octets on disk, in C{new} and C{cur}.
-
-        All files are looked at once, and again where others than we changed the folders, at most every minute.
-        """
-        path = self._box(box).path
-        now = self._seconds()
-        known = self._usage.get(path)
-        if known is not None and now - known.seen < FRESH:
-            return known.octets
+    def usage(self, box: Local) -> Usage:
+        """See L{IInbox}; what readers have changed is known some seconds later (L{epost.storage.meter})."""
+        found = self._box(box)
         try:
-            stamps = self._stamps(path)
-            if known is None or known.stamps != stamps:
-                known = self._usage[path] = _Usage(self._measured(path), now, stamps)
+            return found.meter.read(self._commits, lambda: self.changed(found))
         except OSError as error:
             raise refusal(error) from error
-        known.seen = now
-        return known.octets
 
-    def grown(self, path: str, octets: int) -> None:
-        """A message was delivered."""
-        known = self._usage.get(path)
-        if known is not None:
-            known.octets += octets
+    def subscribe(self, watcher: Watcher) -> None:
+        """Tell somebody of each change that is seen to a mailbox whose usage was asked for once."""
+        self._watchers.append(watcher)
+
+    def changed(self, box: Box) -> None:
+        """A message was delivered, or a mailbox was counted anew."""
+        usage = box.meter.usage
+        if usage is not None:
+            for watcher in self._watchers:
+                watcher(box.local, usage)
 
     def _box(self, box: Local) -> Box:
         """What is known of a mailbox."""
         found = self._boxes.get(box)
         if found is None:
-            found = Box(self._disk, self._commits, self._places.base, self._places.folders(box))
+            folders = self._places.folders(box)
+            found = Box(box, self._disk, self._commits, self._places.base, folders, self._seconds)
             self._boxes[box] = found
         return found
-
-    def _stamps(self, path: str) -> tuple[float, ...]:
-        """The dates of the folders; empty where there is no mailbox yet."""
-        with suppress(FileNotFoundError):
-            return tuple(self._disk.status(f"{path}/{folder}").changed for folder in ("new", "cur"))
-        return ()
-
-    def _measured(self, path: str) -> int:
-        """Look at all files. What is moved or removed meanwhile is not there."""
-        octets = 0
-        for folder in ("new", "cur"):
-            with suppress(FileNotFoundError):
-                for name in self._disk.names(f"{path}/{folder}"):
-                    with suppress(FileNotFoundError):
-                        octets += self._disk.status(f"{path}/{folder}/{name}").size
-        return octets

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from epost.interfaces import IContent, IDraft, IInbox, ISerial, ISpool, Waiting
+from epost.interfaces import IContent, IDraft, IInbox, ISerial, ISpool, Usage, Waiting
 from epost.mail.address import Address, parseAddress, postmaster
 from epost.mail.entry import Attempt, Entry, Fate, Outcome
 from epost.mail.envelope import Envelope
@@ -249,7 +249,7 @@ class InboxContract(SynchronousTestCase):
             draft = self.inbox.draft(USER1, SEED, HEADING)
             draft.write(b"x" * size)
             draft.discard()
-        self.assertEqual((self.stored(USER1), self.inbox.usage(USER1)), ({}, 0))
+        self.assertEqual((self.stored(USER1), self.inbox.usage(USER1)), ({}, Usage(0, 0)))
 
     def test_copied(self) -> None:
         """A message of the queue is copied, long ones too."""
@@ -268,11 +268,12 @@ class InboxContract(SynchronousTestCase):
 
     def test_usage(self) -> None:
         """The size of a mailbox is what is stored there; 0 before there is one."""
-        self.assertEqual(self.inbox.usage(USER1), 0)
+        self.assertEqual(self.inbox.usage(USER1), Usage(0, 0))
         self.write()
         self.successResultOf(self.inbox.deliver(USER1, numbered(187), HEADING, MemoryContent(CONTENT)))
-        self.assertEqual((self.inbox.usage(USER1), self.inbox.usage(BUCHO)), (2 * len(self.lf()), 0))
-        self.assertEqual(self.next().usage(USER1), 2 * len(self.lf()))
+        both = Usage(2 * len(self.lf()), 2)
+        self.assertEqual((self.inbox.usage(USER1), self.inbox.usage(BUCHO)), (both, Usage(0, 0)))
+        self.assertEqual(self.next().usage(USER1), both)
 
 
 class SerialContract(SynchronousTestCase):

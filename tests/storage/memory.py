@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from epost.interfaces import IContent, IDraft, IInbox, ISerial, ISpool, Waiting
+from epost.interfaces import IContent, IDraft, IInbox, ISerial, ISpool, Usage, Waiting
 from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name
@@ -217,9 +217,10 @@ class MemoryInbox:
             return fail()
         return self.ticks.commit(lambda: self._keep(box, origin, whole))
 
-    def usage(self, box: Local) -> int:
-        """Octets, as stored with LF."""
-        return sum(len(whole.replace(b"\r\n", b"\n")) for whole in self.boxes.get(box, {}).values())
+    def usage(self, box: Local) -> Usage:
+        """As stored with LF."""
+        sizes = [len(whole.replace(b"\r\n", b"\n")) for whole in self.boxes.get(box, {}).values()]
+        return Usage(sum(sizes), len(sizes))
 
     def _keep(self, box: Local, origin: Name, whole: bytes) -> None:
         self.boxes.setdefault(box, {}).setdefault(str(origin), whole)

@@ -4,12 +4,14 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from epost.interfaces import Usage
 from epost.mail.name import numbered
 from epost.mail.reply import Refused, Reply
 from epost.mail.route import Local
 from epost.storage.disk import Disk
 from epost.storage.durable import Commits
-from epost.storage.inbox import FRESH, Inbox
+from epost.storage.inbox import Inbox
+from epost.storage.meter import FRESH
 from epost.storage.places import Places
 from tests.storage.contracts import CONTENT, HEADING, SEED, USER1, InboxContract
 from tests.storage.memory import MemoryContent
@@ -97,7 +99,7 @@ class FileInboxTests(InboxContract):
         self.assertEqual(list(self.stored(USER1)), ["B0000000187"])
 
     def test_usageOfWhatOthersDid(self) -> None:
-        """What a reader deletes is seen within a minute; what it moves to cur/ still counts."""
+        """What a reader deletes is seen within seconds; what it moves to cur/ still counts."""
         self.write()
         self.write(numbered(187))
         both = self.inbox.usage(USER1)
@@ -106,7 +108,23 @@ class FileInboxTests(InboxContract):
         os.utime(self.folder("new"), (9, 9))  # the clock of the file system may be coarse
         self.assertEqual(self.inbox.usage(USER1), both)
         self.now = FRESH
-        self.assertEqual(self.inbox.usage(USER1), both // 2)
+        self.inbox.usage(USER1)
+        self.assertEqual(self.inbox.usage(USER1), Usage(both.octets // 2, 1))
+
+    def test_watchers(self) -> None:
+        """Who watches hears of each delivery and each new count, once somebody has asked for the usage."""
+        heard: list[tuple[Local, Usage]] = []
+        self.inbox.subscribe(lambda box, usage: heard.append((box, usage)))
+        self.write()
+        self.assertEqual(heard, [])
+        one = self.inbox.usage(USER1)
+        self.write(numbered(187))
+        self.assertEqual(heard, [(USER1, Usage(2 * one.octets, 2))])
+        os.unlink(self.folder("new/B0000000187.MSG"))
+        os.utime(self.folder("new"), (9, 9))
+        self.now = FRESH
+        self.inbox.usage(USER1)
+        self.assertEqual(heard[1:], [(USER1, one)])
 
     def test_faultOfTheQueue(self) -> None:
         """Content that cannot be read refuses this delivery, with its own words, and leaves nothing."""
@@ -160,6 +178,20 @@ class FaultyInboxTests(SynchronousTestCase):
         self.story.mail()
         self.story.turns.run()
         self.assertNotIn(FOLDER, self.world.paths())
+
+    def test_takenBack(self) -> None:
+        """A message whose name could not be synced does not count, and the sum goes on right."""
+        self.story.mail()
+        self.story.turns.run()
+        one = self.story.inbox.usage(BOX)
+        broken = iter((0, 5, 0))  # of its two syncs the second
+        self.world.fault = lambda operation, path: next(broken, 0) if operation in ("syncfs", "fsync") else 0
+        self.story.mail()
+        self.story.turns.run()
+        self.assertEqual((len(self.story.refused), self.story.inbox.usage(BOX)), (1, one))
+        self.story.mail()
+        self.story.turns.run()
+        self.assertEqual(self.story.inbox.usage(BOX).messages, 2)
 
     def test_usageRaisesRefused(self) -> None:
         """A mailbox that cannot be measured is told as Refused."""
