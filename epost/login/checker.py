@@ -213,7 +213,7 @@ class Checker:
             right = proof.holds(await self._keys(account))
         else:
             clear = self._secret(account).clear
-            right = proof.holds(clear if clear is not None else self._once.hex()) and clear is not None
+            right = proof.holds(clear if clear is not None else self._once.hex())
         if account is None:
             raise Wrong("no such account")
         if not right:
@@ -263,7 +263,7 @@ class Checker:
     def _verify(self, secret: Secret, password: bytes) -> bool:
         """In a thread. What is wrong always costs a hash, also where the table has the password in clear."""
         if secret.verify(password):
-            return secret is not self._dummy
+            return True
         if secret.hash is None:
             self._dummy.verify(password)
         return False

@@ -180,6 +180,14 @@ class LockoutTests(SynchronousTestCase):
         self.fail(1, "192.0.2.99")
         self.assertFalse(self.isLocked("192.0.2.99"))
 
+    def test_emptied(self) -> None:
+        """When a flood has ended its memory is given back, not only when it is full."""
+        for number in range(30):
+            self.fail(1, f"192.0.2.{number}")
+        self.clock.advance(100)
+        self.fail(1)
+        self.assertEqual(len(self.lockout._networks._counted), 1)
+
     def test_longNames(self) -> None:
         """A name of ten kilobytes is not kept."""
         self.fail(3, name="x" * 10000)

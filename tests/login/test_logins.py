@@ -299,6 +299,19 @@ class MechanismTests(LoginsCase):
         self.hands.work()
         self.assertOut(answer)
 
+    def test_whileScramIsChecked(self) -> None:
+        """Nor does it draw the server's signature, or an end that nobody has proved."""
+        self.hands.held = True
+        login = self.logins.begin("SCRAM-SHA-256", HERE)
+        said = self.told(self.step(login, b"n,,n=clear,r=x"))
+        assert isinstance(said, Challenge)
+        nonce = said.octets.partition(b",")[0]
+        answer = self.step(login, b"c=biws," + nonce + b",p=" + base64.b64encode(b"p" * 32))
+        self.assertRaises(RuntimeError, login.step, b"")
+        self.hands.work()
+        self.assertOut(answer)
+        self.assertRaises(RuntimeError, login.step, b"")
+
 
 class AccountTests(LoginsCase):
     """What an account may do."""
@@ -465,6 +478,7 @@ class StrangerTests(LoginsCase):
             self.clock.advance(0.999 - took)
             self.assertNoResult(answer)
             self.clock.advance(0.002)
+            self.assertTrue(answer.called)
             self.assertOut(answer)
             self.lockout.unlock("*")
 
