@@ -8,10 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from epost.admission import Admission, decideRecipient, decideSender, isOurs
-from epost.interfaces import IAdmission, IContent, IDraft, IInbox, Usage
+from epost.admission import Admission, Restrict, boxLimit, decideRecipient, decideSender, isOurs
+from epost.interfaces import IAdmission, IAllowance, IContent, IDraft, IInbox, Usage
 from epost.mail.address import Address, parseAddress, postmaster
-from epost.mail.decision import Because, Client, Decision
+from epost.mail.decision import Allowed, Because, Client, Decision
 from epost.mail.fault import Fault
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
@@ -19,30 +19,40 @@ from epost.mail.route import Hop, Local
 from epost.smtp import wording
 from epost.tables.directory import Directory, Ground, build
 from epost.tables.patterns import Network, network
+from epost.tables.restriction import Restriction, readRestriction
 
 LATER = Reply(451, ("Local error in processing.",), "4.3.0")
 OFFICE = Client("192.168.0.5")
 STRANGER = Client("203.0.113.9")
 NEXTHOP = Client("192.168.7.7")
+FREE: Restrict = lambda box: Restriction()  # noqa: E731
 LOGGED = Client("203.0.113.9", account=parseAddress("user1@test.jp"))
 
 
 def directory(
-    effect: str = "", gateway: str = "relay.jp, 192.168.7.7", aliases: str = "", **ground: object
+    effect: str = "",
+    gateway: str = "relay.jp, 192.168.7.7",
+    aliases: str = "",
+    details: str = "",
+    lists: str = "",
+    **ground: object,
 ) -> Directory:
-    """One with the account user1@test.jp and the alias all@test.jp."""
+    """One with the accounts user1, full and baito of test.jp, and the alias all@test.jp."""
     faults: list[Fault] = []
     texts = {
         "effect": ("effect.dat", effect.encode()),
         "gateway": ("gateway.dat", gateway.encode()),
-        "accounts": ("accounts.dat", b"user1\tpass1234\nfull\tpass1234\t\t\t\t\t\t1000\n"),
+        "accounts": ("accounts.dat", b"user1\tx\t\ttest.jp\nfull\tx\t\ttest.jp\t\t\t\t1000\nbaito\tx\t\ttest.jp\n"),
+        "details": ("accounts.toml", details.encode()),
+        "lists": ("lists.toml", lists.encode()),
         "aliases": ("aliases.dat", f"all@test.jp\tuser1@test.jp\n{aliases}".encode()),
     }
     nets: tuple[Network, ...] = (network("192.168.0.0/24"),)  # type: ignore[assignment]
     if not ground.get("local", True):
         del texts["accounts"], texts["aliases"]
+    members = {"staff.txt": b"user1@test.jp\nx@outside.jp\n"}
     known = {"local": ("test.jp",), "networks": nets, "mailboxes": True} | ground
-    found = build(Ground("backend.toml", "mx.test.jp", **known), texts, faults, [])  # type: ignore[arg-type]
+    found = build(Ground("backend.toml", "mx.test.jp", **known), texts, faults, [], members)  # type: ignore[arg-type]
     assert not faults, faults
     return found
 
@@ -237,6 +247,225 @@ class SenderTests(SynchronousTestCase):
         self.assertEqual(found, [True, False, False, False, True, False])
 
 
+BAITO = Client("203.0.113.9", account=parseAddress("baito@test.jp"))
+INSIDE_ONLY = '["baito@test.jp"]\noutside = false\n'
+
+
+def answer(there: Directory, client: Client, path: str | None, forward: str, restrict: Restrict = FREE) -> Decision:
+    """The decision on RCPT, or on MAIL where that refuses."""
+    sender = mail(there, client, path)
+    reverse = parseAddress(path) if path else None
+    if not sender.accepts:
+        return sender
+    return decideRecipient(there, client, reverse, sender, parseAddress(forward), restrict)
+
+
+class OwnNamesTests(SynchronousTestCase):
+    """Whoever has logged in writes under his own names."""
+
+    def test_whoseItIs(self) -> None:
+        """The address, an alias that leads to it alone or in a group, a tag, what is granted; nothing else."""
+        there = names()
+        for path, code in {
+            "USER1@Test.jp": 250, "user1+shop@test.jp": 250, "all@test.jp": 250, "one@test.jp": 250,
+            "user1@old.jp": 250,
+            "a@shop.example": 250, "x@gmail.example": 250,
+            "y@gmail.example": 553, "full@test.jp": 553, "full@old.jp": 553, "baito@test.jp": 553, "x@relay.jp": 553,
+            "staff@test.jp": 553, "nobody@test.jp": 550,
+        }.items():  # fmt: skip
+            self.assertEqual(mail(there, LOGGED, path).reply.code, code, path)
+        refusal = mail(there, LOGGED, "full@test.jp")
+        self.assertEqual(refusal.reply, wording.notYours())
+        self.assertEqual(str(refusal.because), 'matrix "<full@test.jp> is no address of user1@test.jp"')
+
+    def test_gone(self) -> None:
+        """An account that is removed or disabled while a client is logged in sends no more."""
+        gone = mail(directory(), Client("::1", account=parseAddress("x@test.jp")), "user1@test.jp")
+        self.assertEqual((gone.reply, gone.because.text), (wording.notYours(), "x@test.jp is no account any more"))
+        there = directory(details='["user1@test.jp"]\ndisabled = true')
+        because = 'accounts.toml:2 "user1@test.jp disabled = true"'
+        self.assertEqual(str(mail(there, LOGGED, "user1@test.jp").because), because)
+        self.assertTrue(answer(there, STRANGER, "x@outside.jp", "user1@test.jp").accepts)
+
+
+def names() -> Directory:
+    """Where user1 has many names."""
+    return directory(
+        aliases="all@test.jp\tbaito@test.jp\none@test.jp\tall@test.jp\n*@old.jp\t*@test.jp\n",
+        details='["user1@test.jp"]\nsenders = ["*@shop.example", "x@gmail.example"]\n'
+        '["baito@test.jp"]\nforward = ["user1@test.jp"]\n',
+        lists='["staff@test.jp"]\nmembers = "staff.txt"\nowner = "user1@test.jp"',
+        local=("test.jp", "old.jp"),
+        separator="+",
+    )
+
+
+class InsideOnlyTests(SynchronousTestCase):
+    """outside = false: the seed's rule on a single host."""
+
+    def test_who(self) -> None:
+        """It holds under AUTH and in the office, by whatever name of the account's; for others it does not."""
+        there = directory(
+            details=INSIDE_ONLY + 'senders = ["b@gmail.example"]',
+            aliases="b@test.jp\tbaito@test.jp\nboth@test.jp\tbaito@test.jp\nboth@test.jp\tuser1@test.jp\n",
+            separator="+",
+        )
+        for client, path, code in (
+            (BAITO, "baito@test.jp", 550), (BAITO, "b@test.jp", 550), (BAITO, "both@test.jp", 550),
+            (BAITO, "b@gmail.example", 550), (BAITO, "baito+x@test.jp", 550),
+            (OFFICE, "Baito@test.jp", 550), (OFFICE, "b@test.jp", 550), (OFFICE, "baito+x@test.jp", 550),
+            (OFFICE, "both@test.jp", 250), (OFFICE, "user1@test.jp", 250), (LOGGED, "both@test.jp", 250),
+        ):  # fmt: skip
+            decision = answer(there, client, path, "x@outside.jp")
+            self.assertEqual(decision.reply.code, code, (client, path))
+            if code == 550:
+                self.assertEqual(decision.reply, wording.restricted())
+                self.assertEqual(str(decision.because), 'accounts.toml:2 "baito@test.jp outside = false"')
+            self.assertTrue(answer(there, client, path, "user1@test.jp").accepts)
+
+    def test_trueLine(self) -> None:
+        """No line of effect.dat is a way round, from wherever it lets somebody write."""
+        for line, client in product(("true", "only", "norelay", "false"), (OFFICE, STRANGER, BAITO)):
+            there = directory(f"{client.address} {line}", details=INSIDE_ONLY)
+            self.assertFalse(answer(there, client, "baito@test.jp", "x@outside.jp").accepts, (line, client))
+
+    def test_relayDomain(self) -> None:
+        """A domain of gateway.dat is outside for him, though anybody else's mail for it is taken."""
+        there = directory(details=INSIDE_ONLY)
+        self.assertEqual(answer(there, BAITO, "baito@test.jp", "x@relay.jp").reply, wording.restricted())
+        self.assertTrue(answer(there, STRANGER, "x@outside.jp", "x@relay.jp").accepts)
+
+    def test_whatAnAdministratorLetsOut(self) -> None:
+        """An alias and a colleague's forwarding that lead outside are inside: whoever wrote them wants it."""
+        details = INSIDE_ONLY + '["user1@test.jp"]\nforward = ["me@home.example"]\n'
+        there = directory(aliases="out@test.jp\tx@outside.jp\n", details=details)
+        for forward in ("out@test.jp", "user1@test.jp"):
+            self.assertTrue(answer(there, BAITO, "baito@test.jp", forward).accepts, forward)
+
+    def test_nullPath(self) -> None:
+        """The null path is no way round, and a stranger's mail in his name stays inside as ever."""
+        there = directory("#<> true\n203.0.113.9 true", details=INSIDE_ONLY)
+        self.assertEqual(answer(there, BAITO, None, "x@outside.jp").reply.code, 550)
+        self.assertEqual(
+            answer(directory(details=INSIDE_ONLY), STRANGER, "baito@test.jp", "x@outside.jp").reply,
+            wording.relaying(parseAddress("x@outside.jp")),
+        )
+
+
+class SenderDatTests(SynchronousTestCase):
+    """sender.dat: to whom an account may write."""
+
+    def restrict(self, text: str) -> Restrict:
+        """That of baito; everybody else has none."""
+        found = readRestriction("sender.dat", text.encode(), [])
+        return lambda box: found if box.user == "baito" else Restriction()
+
+    def test_recipients(self) -> None:
+        """Inside and outside, whatever name the recipient is called by; postmaster can always be asked."""
+        there = directory(
+            aliases="chief@test.jp\tuser1@test.jp\n", separator="+", postmaster=parseAddress("full@test.jp")
+        )
+        rules = self.restrict("user1@test.jp,-1\n*@test.jp\n*@partner.jp")
+        for forward, line in {
+            "user1@test.jp": 1, "USER1+x@test.jp": 1, "chief@test.jp": 1, "full@test.jp": 0, "x@partner.jp": 0,
+            "x@outside.jp": 2, "x@relay.jp": 2, "postmaster@test.jp": 0,
+        }.items():  # fmt: skip
+            for client in (BAITO, OFFICE):
+                decision = answer(there, client, "baito@test.jp", forward, rules)
+                self.assertEqual(decision.accepts, not line, forward)
+                if line:
+                    self.assertEqual((decision.reply, decision.because.line), (wording.restricted(), line))
+            self.assertTrue(answer(there, OFFICE, "full@test.jp", forward, rules).accepts)
+        self.assertFalse(answer(there, BAITO, "baito@test.jp", "postmaster@relay.jp", rules).accepts)
+
+    def test_strangers(self) -> None:
+        """Who writes in his name from outside is not him."""
+        self.assertTrue(
+            answer(directory(), STRANGER, "baito@test.jp", "user1@test.jp", self.restrict("*@x.jp")).accepts
+        )
+
+    def test_broken(self) -> None:
+        """Where it cannot be read nothing is taken for now, and the log says why."""
+        broken = Restriction(broken=Because("sender.dat", 3, "cannot be read"))
+        decision = answer(directory(), BAITO, "baito@test.jp", "user1@test.jp", lambda box: broken)
+        self.assertEqual((decision.reply, decision.because), (wording.notNow(), broken.broken))
+
+
+class ListTests(SynchronousTestCase):
+    """Who may write to a list."""
+
+    def test_posters(self) -> None:
+        """Members, the owner, or whoever is named; one of ours has to be believed that he is it."""
+        cases = {
+            "": {"office user1": 1, "office baito": 0, "office full": 1, "null": 0},
+            "post = 'members'": {"stranger user1": 0, "stranger x": 1, "stranger y": 0, "office x": 1},
+            'post = "owner"': {"office user1": 0, "office full": 1, "stranger full": 0, "stranger x": 0},
+            'post = "anybody"': {"office baito": 1, "stranger y": 1, "null": 1, "stranger user1": 1},
+            'post = ["y@outside.jp"]': {"stranger y": 1, "stranger x": 0, "office full": 1, "office user1": 0},
+        }  # fmt: skip
+        paths: dict[str, tuple[Client, str | None]] = {"null": (STRANGER, None)}
+        for name, client in (("office", OFFICE), ("stranger", STRANGER)):
+            for user in ("user1", "full", "baito"):
+                paths[f"{name} {user}"] = client, f"{user}@test.jp"
+            paths[f"{name} x"] = client, "x@outside.jp"
+            paths[f"{name} y"] = client, "y@outside.jp"
+        for post, expected in cases.items():
+            lists = f'["staff@test.jp"]\nmembers = "staff.txt"\nowner = "full@test.jp"\n{post}'
+            there = directory(lists=lists, aliases="team@test.jp\tstaff@test.jp\n")
+            for who, accepted in expected.items():
+                for forward in ("staff@test.jp", "team@test.jp"):
+                    decision = answer(there, *paths[who], forward)
+                    self.assertEqual(decision.accepts, bool(accepted), (post, who, forward))
+                    if not accepted:
+                        self.assertEqual(decision.reply, wording.posting(parseAddress(forward)))
+                        self.assertEqual(
+                            (decision.because.table, decision.because.line), ("lists.toml", 4 if post else 1)
+                        )
+
+    def test_loggedIn(self) -> None:
+        """Whoever has logged in is himself, whatever name of his he writes under."""
+        lists = '["staff@test.jp"]\nmembers = "staff.txt"\nowner = "full@test.jp"\n'
+        there = directory(lists=lists, details='["user1@test.jp"]\nsenders = ["u@gmail.example"]', separator="+")
+        for path in ("u@gmail.example", "user1+x@test.jp", "all@test.jp"):
+            self.assertTrue(answer(there, LOGGED, path, "staff@test.jp").accepts, path)
+        self.assertFalse(answer(there, BAITO, "baito@test.jp", "staff@test.jp").accepts)
+
+    def test_sender(self) -> None:
+        """A list's own address counts as an account where a sender is believed."""
+        lists = '["staff@test.jp"]\nmembers = "staff.txt"\nowner = "full@test.jp"\n'
+        self.assertTrue(answer(directory(lists=lists), OFFICE, "staff@test.jp", "x@outside.jp").accepts)
+
+
+class TagTests(SynchronousTestCase):
+    """A tag is no way round a line of effect.dat."""
+
+    def test_effect(self) -> None:
+        """A line about a sender holds for his tags, on a gateway too; a line above about the tag itself goes before."""
+        for local in (("test.jp",), ()):
+            there = directory("baito+ok@test.jp true\nbaito@test.jp false", separator="+", local=local)
+            codes = [mail(there, OFFICE, f"baito{tag}@test.jp").reply.code for tag in ("", "+x", "+ok")]
+            self.assertEqual(codes, [550, 550, 250], local)
+        self.assertTrue(mail(directory("full@test.jp false", local=()), OFFICE, "full+x@test.jp").accepts)
+
+
+class SizeTests(SynchronousTestCase):
+    """An account's own limit of a message."""
+
+    def test_octets(self) -> None:
+        """It holds for whom it is about; of a group for nobody as long as one has none."""
+        there = directory(
+            details='["baito@test.jp"]\nmessage_octets = 1000\n["full@test.jp"]\nmessage_octets = 2000\n',
+            aliases="two@test.jp\tbaito@test.jp\ntwo@test.jp\tfull@test.jp\nall@test.jp\tbaito@test.jp\n",
+        )
+        for client, path, octets in (
+            (BAITO, "baito@test.jp", 1000), (BAITO, "two@test.jp", 1000), (BAITO, None, 0),
+            (LOGGED, "user1@test.jp", 0),
+            (OFFICE, "baito@test.jp", 1000), (OFFICE, "two@test.jp", 2000), (OFFICE, "all@test.jp", 0),
+            (STRANGER, "baito@test.jp", 0),
+        ):  # fmt: skip
+            self.assertEqual(mail(there, client, path).octets, octets, (client, path))
+
+
 class RecipientTests(SynchronousTestCase):
     """RCPT, beside the matrix."""
 
@@ -288,6 +517,77 @@ class Boxes:
         return Usage(1000, 10)
 
 
+@implementer(IAllowance)
+class Purse:
+    """Lets everybody send to three recipients outside. @ivar spent: for each recipient account and message."""
+
+    def __init__(self) -> None:
+        self.spent: list[tuple[str, bool]] = []
+
+    def spend(self, account: Address, allowed: Allowed, message: bool) -> Because | None:
+        """See L{IAllowance}."""
+        assert allowed == Allowed(recipientsPerHour=3)
+        if len(self.spent) == 3:
+            return Because("limit", 0, f"{account} has sent enough")
+        self.spent.append((str(account), message))
+        return None
+
+
+class AllowanceTests(SynchronousTestCase):
+    """What goes to the outside is counted."""
+
+    def setUp(self) -> None:
+        """Where baito has an allowance."""
+        there = directory(
+            details='["baito@test.jp"]\nrecipients_per_hour = 3\n',
+            aliases="out@test.jp\tx@out.jp\nboth@test.jp\tbaito@test.jp\nboth@test.jp\tuser1@test.jp\n",
+        )
+        self.purse = Purse()
+        verifyObject(IAllowance, self.purse)
+        self.admission = Admission(lambda: there, allowance=self.purse)
+
+    def send(self, client: Client, path: str | None, *forwards: str) -> list[int]:
+        """The codes of RCPT in one message."""
+        reverse = parseAddress(path) if path else None
+        sender = self.admission.sender(client, reverse, False)
+        taken: list[Address] = []
+        codes = []
+        for forward in map(parseAddress, forwards):
+            decision = self.admission.recipient(client, reverse, sender, forward, taken)
+            assert isinstance(decision, Decision)
+            codes.append(decision.reply.code)
+            taken += [forward] if decision.accepts else []
+        return codes
+
+    def test_outside(self) -> None:
+        """Recipients outside are counted, the first of a message with it; colleagues, and their aliases, are not."""
+        self.assertEqual(
+            self.send(BAITO, "baito@test.jp", "user1@test.jp", "out@test.jp", "a@o.jp", "b@relay.jp"), [250] * 4
+        )
+        self.assertEqual(self.purse.spent, [("baito@test.jp", True), ("baito@test.jp", False)])
+        self.assertEqual(self.send(OFFICE, "baito@test.jp", "c@o.jp", "d@o.jp", "user1@test.jp"), [250, 450, 250])
+        self.assertEqual(self.purse.spent[2:], [("baito@test.jp", True)])
+
+    def test_refusal(self) -> None:
+        """It is told in our words, with what forbids it."""
+        self.purse.spent = [("x", True)] * 3
+        reverse, forward = parseAddress("baito@test.jp"), parseAddress("a@o.jp")
+        decision = self.admission.recipient(BAITO, reverse, self.admission.sender(BAITO, reverse, False), forward)
+        assert isinstance(decision, Decision)
+        self.assertEqual(
+            (decision.reply, decision.because.text), (wording.sentTooMuch(), "baito@test.jp has sent enough")
+        )
+
+    def test_nobodysAllowance(self) -> None:
+        """Who has no limit, a group's name in the office, strangers and what is refused spend nothing."""
+        self.assertEqual(self.send(LOGGED, "user1@test.jp", "a@o.jp"), [250])
+        self.assertEqual(self.send(OFFICE, "both@test.jp", "a@o.jp"), [250])
+        self.assertEqual(self.send(STRANGER, "baito@test.jp", "a@o.jp", "b@relay.jp"), [550, 250])
+        self.assertEqual(self.send(BAITO, "baito@test.jp", "nobody@test.jp"), [550])
+        self.assertEqual(self.send(BAITO, None, "a@o.jp"), [550])
+        self.assertEqual(self.purse.spent, [])
+
+
 class AdmissionTests(SynchronousTestCase):
     """What needs more than tables."""
 
@@ -314,6 +614,30 @@ class AdmissionTests(SynchronousTestCase):
         decision = self.ask(Admission(lambda: tight, Boxes()), "user1@test.jp")
         assert isinstance(decision, Decision)
         self.assertEqual(str(decision.because), 'limit "the mailbox of user1@test.jp holds 1000 of 1000 octets"')
+
+    def test_messages(self) -> None:
+        """A mailbox is full by the number of its messages too; who forwards without a copy needs no room."""
+        details = '["user1@test.jp"]\nmailbox_messages = {}\n["full@test.jp"]\nforward = ["x@out.jp"]\nkeep = false'
+        for limit, code in ((10, 450), (11, 250)):
+            there = directory(details=details.format(limit))
+            decision = self.ask(Admission(lambda there=there: there, Boxes()), "user1@test.jp")  # type: ignore[misc]
+            assert isinstance(decision, Decision)
+            self.assertEqual(decision.reply.code, code)
+            if code == 450:
+                because = 'limit "the mailbox of user1@test.jp holds 10 of 10 messages"'
+                self.assertEqual((decision.reply, str(decision.because)), (wording.boxFull(), because))
+            forwarded = self.ask(Admission(lambda there=there: there, Boxes()), "full@test.jp")  # type: ignore[misc]
+            self.assertEqual(forwarded.reply.code, 250)  # type: ignore[union-attr]
+
+    def test_limit(self) -> None:
+        """What a mailbox may hold: its own octets or everybody's, its own messages."""
+        there = directory(details='["full@test.jp"]\nmailbox_messages = 7', boxOctets=500)
+        admission = Admission(lambda: there)
+        found = [admission.limit(Local(user, "test.jp")) for user in ("full", "user1", "nobody")]
+        self.assertEqual(found, [Usage(1000, 7), Usage(500, 0), Usage()])
+        account = there.account(parseAddress("full@test.jp"))
+        assert account is not None
+        self.assertEqual(boxLimit(there, account), Usage(1000, 7))
 
     def test_mailboxThatCannotBeRead(self) -> None:
         """A fault of the disk is said to the client, and refuses for now."""
