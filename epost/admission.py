@@ -135,9 +135,8 @@ def _foreign(directory: Directory, name: Address, path: Address) -> Because | No
         return Because("matrix", 0, f"{name} is no account any more")
     if account.details.disabled:
         return account.details.lines["disabled"]
-    if account in directory.named(path) or account.details.grants(path):
-        return None
-    if account.details.grants(directory.normal(path)):
+    granted = any(map(account.details.grants, (path, directory.normal(path))))
+    if granted or account in directory.named(path):
         return None
     return Because("matrix", 0, f"<{path}> is no address of {account.address}")
 

@@ -269,7 +269,7 @@ class OwnNamesTests(SynchronousTestCase):
         for path, code in {
             "USER1@Test.jp": 250, "user1+shop@test.jp": 250, "all@test.jp": 250, "one@test.jp": 250,
             "user1@old.jp": 250,
-            "a@shop.example": 250, "x@gmail.example": 250,
+            "a@shop.example": 250, "x@gmail.example": 250, "full+x@test.jp": 250, "full+y@test.jp": 553,
             "y@gmail.example": 553, "full@test.jp": 553, "full@old.jp": 553, "baito@test.jp": 553, "x@relay.jp": 553,
             "staff@test.jp": 553, "nobody@test.jp": 550,
         }.items():  # fmt: skip
@@ -292,7 +292,7 @@ def names() -> Directory:
     """Where user1 has many names."""
     return directory(
         aliases="all@test.jp\tbaito@test.jp\none@test.jp\tall@test.jp\n*@old.jp\t*@test.jp\n",
-        details='["user1@test.jp"]\nsenders = ["*@shop.example", "x@gmail.example"]\n'
+        details='["user1@test.jp"]\nsenders = ["*@shop.example", "x@gmail.example", "full+x@test.jp"]\n'
         '["baito@test.jp"]\nforward = ["user1@test.jp"]\n',
         lists='["staff@test.jp"]\nmembers = "staff.txt"\nowner = "user1@test.jp"',
         local=("test.jp", "old.jp"),
@@ -377,6 +377,21 @@ class SenderDatTests(SynchronousTestCase):
                     self.assertEqual((decision.reply, decision.because.line), (wording.restricted(), line))
             self.assertTrue(answer(there, OFFICE, "full@test.jp", forward, rules).accepts)
         self.assertFalse(answer(there, BAITO, "baito@test.jp", "postmaster@relay.jp", rules).accepts)
+
+    def test_allowedByName(self) -> None:
+        """An address that is allowed is allowed with its tags; the postmaster where no line names him."""
+        there = directory(separator="+", postmaster=parseAddress("user1@test.jp"))
+        rules = self.restrict("full@test.jp")
+        for forward, accepted in (("full+x@test.jp", True), ("postmaster@test.jp", True), ("user1@test.jp", False)):
+            self.assertEqual(answer(there, BAITO, "baito@test.jp", forward, rules).accepts, accepted, forward)
+
+    def test_insideOfTheOffice(self) -> None:
+        """In the office a sender is believed, also where a line lets him write inside only."""
+        lists = '["staff@test.jp"]\nmembers = "staff.txt"\nowner = "full@test.jp"\n'
+        there = directory("192.168.0.5 norelay", lists=lists)
+        rules = self.restrict("user1@test.jp,-1")
+        self.assertFalse(answer(there, OFFICE, "baito@test.jp", "user1@test.jp", rules).accepts)
+        self.assertTrue(answer(there, OFFICE, "user1@test.jp", "staff@test.jp", rules).accepts)
 
     def test_strangers(self) -> None:
         """Who writes in his name from outside is not him."""

@@ -150,6 +150,22 @@ class ForwardTests(SynchronousTestCase):
             )
             self.assertTrue(there.ways(parseAddress("user1@test.jp")))
 
+    def test_circleBehindAndHereToo(self) -> None:
+        """An alias that leaves mail to the account of its name is no end: what that forwards may lead back."""
+        _, faults, _ = directory(
+            "user1@test.jp\tuser1@test.jp\nme@test.jp\tuser1@test.jp\n", forward("user1", "me@test.jp")
+        )
+        self.assertEqual([fault.why.partition(",")[0] for fault in faults], ["a circle"])
+        _, faults, _ = directory("user1@test.jp\tuser1@test.jp\n", forward("user1", "x@out.jp"))
+        self.assertEqual(faults, [])
+
+    def test_noCircle(self) -> None:
+        """What an account would forward is in no circle where an alias of its name takes its mail elsewhere."""
+        aliases = "user1@test.jp\tbucho@test.jp\nme@test.jp\tuser1@test.jp\n"
+        there, faults, _ = directory(aliases, forward("user1", "me@test.jp"))
+        self.assertEqual(faults, [])
+        self.assertLeads(there, "me@test.jp", "bucho@test.jp by user1@test.jp")
+
     def test_nobodyAndLists(self) -> None:
         """To nobody is remarked on; to a list, which asks who writes, is a fault."""
         _, faults, notes = directory(details=forward("user1", "nobody@test.jp"))
