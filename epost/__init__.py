@@ -23,7 +23,8 @@ clock. The core never waits; the shell never decides.
     settings    every key, documented once; config reads them from TOML; forms: how values are written
     interfaces  the roles, as zope interfaces: the table of contents
     storage/    the spool and its crash table, mailboxes, serial, group commit and its thread, senderlog and receivelog;
-                room: is there space; trouble: faults of the disk, told once; hints: small facts that survive a restart
+                meter: how full is a mailbox; room: is there space; trouble: faults of the disk, told once; hints: small
+                facts that survive a restart
     net/        Twisted transports: receiver transaction crowd refusals (in), carrier caller exchanges (out), writing
     login/      passwords (schemes), mechanisms (sasl, without I/O), whether they hold (checker), who guesses (lockout)
     admission   who may write to whom; routes: where mail goes; both pure functions of the tables

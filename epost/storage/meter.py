@@ -58,14 +58,13 @@ class Count:
         return len(paths) < SLICE
 
     def _paths(self) -> list[str]:
-        """All files; what moves meanwhile, which changes the flags behind the colon of its name, once."""
-        found = {}
-        for folder in FOLDERS:
+        """All files; one that moves meanwhile is found twice, and under one of its names it is not there any more."""
+        found: list[str] = []
+        for path in (f"{self._path}/{folder}" for folder in FOLDERS):
             with suppress(FileNotFoundError):
-                for name in self._disk.names(f"{self._path}/{folder}"):
-                    if not name.startswith("."):  # no reader takes these for messages
-                        found[name.partition(":")[0]] = f"{self._path}/{folder}/{name}"
-        return [*found.values()]
+                names = self._disk.names(path)
+                found += [f"{path}/{name}" for name in names if not name.startswith(".")]  # those no reader takes
+        return found
 
 
 class Meter:

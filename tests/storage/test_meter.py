@@ -2,7 +2,9 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
 
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from epost.interfaces import Usage
@@ -26,12 +28,14 @@ class CountingDisk(Disk):
 
     @ivar calls: how often each operation was used.
     @ivar broken: whether no file in C{cur} can be looked at.
+    @ivar between: done once, before C{cur} is listed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: Counter[str] = Counter()
         self.broken = False
+        self.between: Callable[[], object] = lambda: None
 
     def status(self, path: str) -> Status:
         """Counted."""
@@ -43,6 +47,9 @@ class CountingDisk(Disk):
     def names(self, path: str) -> list[str]:
         """Counted."""
         self.calls["names"] += 1
+        if path.endswith("/cur"):
+            between, self.between = self.between, lambda: None
+            between()
         return super().names(path)
 
 
@@ -182,6 +189,14 @@ class MeterTests(SynchronousTestCase):
         self.look()
         self.assertEqual(self.usage(), self.truth())
 
+    def test_movedWhileListed(self) -> None:
+        """A message that a reader moves between the two listings counts once."""
+        old, new = self.path("new/B0000000001.MSG"), self.path("cur/B0000000001.MSG:2,S")
+        self.disk.between = lambda: os.rename(old, new)
+        self.touch("new")
+        self.look()
+        self.assertEqual(self.usage(), Usage(3 * SIZE, 3))
+
     def test_slices(self) -> None:
         """A large mailbox is counted some hundred files at a time, so that messages come between."""
         self.others(4 * SLICE)
@@ -253,6 +268,9 @@ class MeterTests(SynchronousTestCase):
 
     def test_brokenDisk(self) -> None:
         """A count that fails leaves the sum and fails no message; the next question tries again."""
+        logged: list[LogEvent] = []
+        globalLogPublisher.addObserver(logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
         self.others(1)
         self.disk.broken = True
         self.now += FRESH
@@ -260,6 +278,7 @@ class MeterTests(SynchronousTestCase):
         self.deliver()
         self.assertEqual(len(os.listdir(self.path("new"))), 4)
         self.assertEqual(self.usage(), Usage(4 * SIZE, 4))
+        self.assertEqual(logged, [])  # nobody is told that a message was refused
         self.disk.broken = False
         self.look()
         self.assertEqual(self.usage(), self.truth())

@@ -31,7 +31,15 @@ class PlacesTests(SynchronousTestCase):
 
     def test_wrongTemplates(self) -> None:
         """Templates that would mix mailboxes with each other or with the queue are refused."""
-        for template in ("inbox", "", "%USERNAME%", "..\\%USERNAME%", "inbox\\..\\%USERNAME%", "incoming\\%USERNAME%"):
+        for template in (
+            "inbox",
+            "",
+            "%USERNAME%",
+            "..\\%USERNAME%",
+            "inbox\\..\\%USERNAME%",
+            "incoming\\%USERNAME%",
+            "hints/%USERNAME%",
+        ):
             self.assertRaises(ValueError, Places, "/mail", template)
 
     def test_escaped(self) -> None:
