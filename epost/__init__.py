@@ -18,8 +18,8 @@ clock. The core never waits; the shell never decides.
     mail/       the values: address reply envelope name entry route decision fault; what is written into messages (trace
                 heading notice autoreply) and into logs (safe), and when to try again (retry)
     smtp/       the protocol without I/O: server session and client transaction, and all that we say (wording)
-    tables/     .dat text to immutable tables: effect (who may), hops (gateway.dat), accounts, aliases; all of them in
-                one directory
+    tables/     text to immutable tables: effect (who may), hops (gateway.dat), accounts and their details, aliases,
+                lists, restriction (sender.dat); all of them in one directory; ways: where an address leads
     settings    every key, documented once; config reads them from TOML; forms: how values are written
     interfaces  the roles, as zope interfaces: the table of contents
     storage/    the spool and its crash table, mailboxes, serial, group commit and its thread, senderlog and receivelog;

@@ -184,8 +184,9 @@ def decideRecipient(
     people = writers(directory, client, path, sender)
     refusals = [_restricted(directory, account, forward, inside, restrict) for account in people]
     refusal = refusals[0] if all(refusals) and refusals else None  # of a group, one who may is enough
-    if refusal is None and inside:
-        refusal = _unwanted(directory, client, path, sender, forward)
+    if refusal is None and inside and len(directory.lists):
+        believed = _believed(directory, client, sender)
+        refusal = _unwanted(directory, {account.address for account in people}, path, believed, forward)
     if refusal is not None:
         return refusal
     if inside:
@@ -211,11 +212,15 @@ def _restricted(
 
 
 def _unwanted(
-    directory: Directory, client: Client, path: Address | None, sender: Decision, forward: Address
+    directory: Directory, people: set[Address], path: Address | None, believed: bool, forward: Address
 ) -> Decision | None:
-    """The refusal of a sender by a list that an address is, or leads to; a name of ours has to be believed."""
-    people = {account.address for account in writers(directory, client, path, sender)}
-    if path is not None and (not directory.isLocal(path.domain) or _believed(directory, client, sender)):
+    """
+    The refusal of a sender by a list that an address is, or leads to.
+
+    @param people: the accounts that write.
+    @param believed: whether a path of ours is taken for whose it is.
+    """
+    if path is not None and (believed or not directory.isLocal(path.domain)):
         people.add(directory.normal(path))
     for one in map(directory.lists.find, directory.aliased(forward)):
         posters = directory.posters[one.address.key] if one is not None else None
@@ -321,17 +326,4 @@ class Admission:
             if account is None or limit == Usage():
                 return None
             try:
-                found: Usage | int = self._inbox.usage(
-                    account.box
-                )  # octets alone, from mailboxes that count no messages
-            except Refused as refused:
-                return Decision(refused.reply, Because("limit", 0, f"{account.address}: its mailbox cannot be read"))
-            usage = found if isinstance(found, Usage) else Usage(found)
-            if limit.octets and usage.octets >= limit.octets:
-                full = f"{usage.octets} of {limit.octets} octets"
-            elif limit.messages and usage.messages >= limit.messages:
-                full = f"{usage.messages} of {limit.messages} messages"
-            else:
-                return None
-            because = Because("limit", 0, f"the mailbox of {account.address} holds {full}")
-        return Decision(wording.boxFull(), because) if because else None
+                usage = self._inbox.usage(account.box)

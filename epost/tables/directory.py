@@ -168,18 +168,27 @@ class Directory:
 
     def ways(self, address: Address) -> tuple[Way, ...]:
         """Where an address leads over aliases and forwarding: at least itself, each end once. A list is an end."""
-        address = self.normal(address)
-        return walk(self.postmasterFor(address) or address, self._signs)
+        return walk(self._start(address), self._signs)
 
     def expand(self, address: Address) -> tuple[Address, ...]:
         """The addresses of L{ways}."""
-        return tuple(way.address for way in self.ways(address))
+        start = self._start(address)
+        account = self.accounts.find(start)
+        if self.aliases.find(start, self.isName) is None and (account is None or not account.details.forward):
+            return (start,)  # as most do: this is asked for every message
+        return tuple(way.address for way in walk(start, self._signs))
 
     def aliased(self, address: Address) -> tuple[Address, ...]:
         """Where an address leads over aliases alone: whom it names, whatever they have done with their mail."""
+        start = self._start(address)
+        if self.aliases.find(start, self.isName) is None:
+            return (start,)
+        return tuple(way.address for way in walk(start, partial(self._signs, forwards=False)))
+
+    def _start(self, address: Address) -> Address:
+        """The name of an address, our postmaster's being that of a person."""
         address = self.normal(address)
-        ways = walk(self.postmasterFor(address) or address, partial(self._signs, forwards=False))
-        return tuple(way.address for way in ways)
+        return self.postmasterFor(address) or address
 
     def named(self, address: Address) -> tuple[Account, ...]:
         """The accounts that an address names: itself, or whom its aliases lead to."""
