@@ -327,3 +327,13 @@ class Admission:
                 return None
             try:
                 usage = self._inbox.usage(account.box)
+            except Refused as refused:
+                return Decision(refused.reply, Because("limit", 0, f"{account.address}: its mailbox cannot be read"))
+            if limit.octets and usage.octets >= limit.octets:
+                full = f"{usage.octets} of {limit.octets} octets"
+            elif limit.messages and usage.messages >= limit.messages:
+                full = f"{usage.messages} of {limit.messages} messages"
+            else:
+                return None
+            because = Because("limit", 0, f"the mailbox of {account.address} holds {full}")
+        return Decision(wording.boxFull(), because) if because else None
