@@ -7,12 +7,13 @@ with status 1, before anything was made and before any port was opened; C{--chec
 
 import os
 import sys
+import time
 from typing import Any, ClassVar
 
 from twisted.python import usage
 
 from epost import config, reload
-from epost.daemon import Daemon, boxFolders
+from epost.daemon import Daemon, boxFolders, checkTls
 from epost.storage.disk import IDisk
 from epost.storage.lock import FolderLock, FolderTaken
 from epost.storage.thread import Worker
@@ -31,6 +32,9 @@ class Options(usage.Options):
             raise usage.UsageError(f"which configuration? epost-{self.kind} --config FILE")
         if self["check"]:
             faults, notes = reload.check(self["config"], self.kind, boxFolders)
+            settings = config.readSettings(self["config"], self.kind, [])
+            if settings is not None:
+                checkTls(settings, faults, notes, time.time())
             for fault in faults:
                 print(fault)
             for note in notes:

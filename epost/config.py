@@ -181,6 +181,11 @@ class _Reading:
         if settings.mailboxes and len(local) > 1 and "%DOMAIN%" not in settings.mailboxes.place:
             why = f"[mailboxes] place is the same for {local[0]} and {local[1]}"
             self.fault("mailboxes.place", why, "a place with %DOMAIN%, such as 'inbox\\%DOMAIN%\\%USERNAME%'")
+        relay = settings.relay
+        if relay.hello == "HELO" and "verify" in (relay.tls, *dict(relay.tls_domains).values()):
+            which = "tls" if relay.tls == "verify" else "tls_domains"
+            why = f"[relay] {which} wants verify, and a host that is greeted with HELO offers no TLS"
+            self.fault(f"relay.{which}", why, 'hello = "EHLO"')
         if settings.relay.gateway in settings.listening:
             self.fault(
                 "relay.gateway", f"[relay] gateway {settings.relay.gateway} is this server itself", "another host"

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from OpenSSL import SSL
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.endpoints import serverFromString
@@ -32,12 +33,14 @@ from epost.intake import Intake, Marks
 from epost.lanes import Limits
 from epost.mail import retry, trace
 from epost.mail.address import Address
+from epost.mail.fault import Fault
 from epost.mail.route import Local
-from epost.net import caller
+from epost.net import caller, security
 from epost.net.carrier import Carrier
 from epost.net.crowd import Crowd
 from epost.net.exchanges import Exchanges
 from epost.net.receiver import ReceiverFactory
+from epost.net.tls import Pairs, ServerContexts, read, reason
 from epost.net.transaction import Patience
 from epost.returns import Letterhead
 from epost.routes import Router
@@ -81,6 +84,7 @@ class Daemon(MultiService):
     One of the two daemons.
 
     @ivar crowd: the connections.
+    @ivar contexts: the certificates; L{None} where [tls] names none, and before the start.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Daemon(MultiService):
         self._door = _Door()
         self._ports: list[IListeningPort] = []
         self._unheard: list[str] = []
+        self.contexts: ServerContexts | None = None
         self._disk = disk or Disk()
         self._pool = pool or CommitThread()
 
@@ -154,6 +159,8 @@ class Daemon(MultiService):
         except (FolderTaken, SerialDamaged, OSError, ValueError) as error:
             _giveUp(f"{self.settings.folder}: {error}")
         self.directories.setServiceParent(self)  # type: ignore[no-untyped-call]
+        if self.contexts is not None:
+            self.contexts.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.dispatcher.setServiceParent(self)  # type: ignore[no-untyped-call]
         signal.signal(signal.SIGHUP, self._hangUp)
         super().startService()  # type: ignore[no-untyped-call]
@@ -166,14 +173,20 @@ class Daemon(MultiService):
         )
 
     def _hangUp(self, number: int, frame: object) -> None:
-        """SIGHUP: read the tables again."""
-        self.reactor.callFromThread(self.directories.reload)
+        """SIGHUP: read tables and certificates again."""
+        self.reactor.callFromThread(self._readAgain)
+
+    def _readAgain(self) -> None:
+        self.directories.reload()
+        if self.contexts is not None:
+            self.contexts.reload()
 
     def _build(self) -> None:
         """Make every part; the order is that of the picture in L{epost}."""
         settings, clock, disk, root = self.settings, self.reactor, self._disk, str(self.settings.folder)
         makeFolder(Disk(), root)  # for the lock and the logs, whatever C{disk} is
         self.lock = FolderLock(root)
+        self._secure()
         self._pool.start()
         gc.freeze()  # what stands now will stay: the collector need not look at it again and again
         gc.set_threshold(GARBAGE)
@@ -202,6 +215,20 @@ class Daemon(MultiService):
         self._door.inside = ReceiverFactory(
             self._serverSettings(), admission, intake, self.receiveLog, self.crowd, patience, clock, trace.date
         )
+
+    def _secure(self) -> None:
+        """Read certificates: here, as the user that must be able to read them again."""
+        faults: list[Fault] = []
+        self._trust = trust(self.settings, faults)
+        pairs = certificates(self.settings)
+        if pairs is not None:
+            self.contexts = ServerContexts(pairs, self.reactor)
+            self.contexts.load()
+            faults += self.contexts.faults
+            for note in self.contexts.notes:
+                _log.warn("{note}", note=str(note))
+        if faults:
+            _giveUp("\n".join(map(str, faults)))
 
     def _room(self, root: str, places: Places | None) -> Room:
         """What is looked at before mail is taken: the file systems of the queue and of the mailboxes."""
@@ -238,8 +265,19 @@ class Daemon(MultiService):
             data=times.start,
             block=times.block,
             end=times.data,
+            handshake=settings.tls.handshake,
         )
-        return Carrier(clock, exchanges, self.senderLog, settings.server.name, settings.relay.hello, patience)
+        named = {name: security.Level(level) for name, level in settings.relay.tls_domains}
+        return Carrier(
+            clock,
+            exchanges,
+            self.senderLog,
+            settings.server.name,
+            settings.relay.hello,
+            patience,
+            levels=security.Levels(security.Level(settings.relay.tls), named),
+            trust=self._trust,
+        )
 
     def _dispatcher(self, inbox: Inbox | None, router: Router, carrier: Carrier, clock: IReactorTime) -> Dispatcher:
         """The queue."""
@@ -299,6 +337,34 @@ def boxFolders(settings: Settings) -> Callable[[Local], str] | None:
     return lambda box: places.folders(box)[-1]
 
 
+def certificates(settings: Settings) -> Pairs | None:
+    """What [tls] names; L{None} where it names nothing."""
+    pairs = settings.tls.certificates
+    return Pairs(settings.file, settings.line("tls", "certificates"), pairs) if pairs else None
+
+
+def trust(settings: Settings, faults: list[Fault]) -> security.Trust:
+    """Whose certificates are good. @param faults: gets what is wrong with the file of [relay] tls_roots."""
+    roots = settings.relay.tls_roots
+    if roots is None:
+        return security.Trust()
+    trusted = security.Trust(str(settings.path(roots)))
+    try:
+        trusted.context()
+    except SSL.Error as error:
+        why = f'[relay] tls_roots = "{roots}" cannot be read: {reason(error)}'
+        faults.append(Fault(settings.file, settings.line("relay", "tls_roots"), why, "certificates in PEM"))
+    return trusted
+
+
+def checkTls(settings: Settings, faults: list[Fault], notes: list[Fault], now: float) -> None:
+    """What is wrong with what settings name for TLS. @param now: seconds since 1970."""
+    pairs = certificates(settings)
+    if pairs is not None:
+        read(pairs, faults, notes, now)
+    trust(settings, faults)
+
+
 def _giveUp(words: str) -> None:
     """The daemon cannot run: say why where the operator looks, and end."""
     _log.critical("{words}", words=words)
@@ -321,4 +387,14 @@ def hasIPv6() -> bool:
         return not probe.connect_ex(("2001:db8::1", 53))
 
 
-__all__ = ["BUILD", "GRACE", "Daemon", "boxFolders", "hasIPv6", "raiseFileLimit"]
+__all__ = [
+    "BUILD",
+    "GRACE",
+    "Daemon",
+    "boxFolders",
+    "certificates",
+    "checkTls",
+    "hasIPv6",
+    "raiseFileLimit",
+    "trust",
+]

@@ -160,6 +160,31 @@ def _byDomain(value: Any) -> tuple[tuple[str, float], ...]:
     return tuple((domainKey(domain), _duration(time)) for domain, time in value.items())
 
 
+def _pair(value: Any) -> tuple[str, str]:
+    found = _each(_text)(value)
+    if len(found) != 2:
+        raise ValueError
+    return found[0], found[1]
+
+
+def _levels(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict):
+        raise ValueError
+    levels = ("none", "may", "verify")
+    wrong = next((level for level in value.values() if level not in levels), None)
+    if wrong is not None:
+        raise ValueError(f"holds {wrong!r}")
+    return tuple((_host(name), str(level)) for name, level in value.items())
+
+
+def _host(text: Any) -> str:
+    """A name or an IP address, as a L{Hop} has it."""
+    try:
+        return str(ipaddress.ip_address(_text(text)))
+    except ValueError:
+        return domainKey(_text(text))
+
+
 def choice(*words: str) -> Form:
     """One of some words."""
 
@@ -202,5 +227,9 @@ NAME_SERVERS = Form('a list of IP addresses, perhaps with a port: ["127.0.0.1:53
 ENDPOINTS = Form(
     'a list of endpoints such as ["tcp:2525:interface=127.0.0.1"]', _each(_endpoint, least=1, once=True), ()
 )
+CERTIFICATES = Form(
+    'a list of pairs of files, chain and key, such as [["chain.pem", "key.pem"]]', _each(_pair, once=True), ()
+)
+LEVELS = Form('a table of domains or hosts and "none", "may" or "verify", such as "bank.example" = "verify"', _levels)
 PLACE = Form("a path below the work folder such as 'inbox\\%USERNAME%'", _place)
 BY_DOMAIN = Form('a table of domains and durations, such as "example.jp" = "1d"', _byDomain)

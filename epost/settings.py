@@ -132,6 +132,25 @@ class Relay:
     )
     verify_known: float = key(forms.DURATION, "2h", "How long a recipient that was found is not asked about again.")
     verify_unknown: float = key(forms.DURATION, "10m", "How long one that was refused is not asked about again.")
+    tls: str = key(
+        forms.choice("none", "may", "verify"),
+        "may",
+        "TLS towards other hosts. may: where it is offered and works, with whomever. verify: with a certificate that "
+        "is trusted and bears the host's name, or the message waits. none: never.",
+    )
+    tls_domains: tuple[tuple[str, str], ...] = key(
+        forms.LEVELS,
+        {},
+        "tls for single destinations: by the recipient's domain where the DNS names the hosts, by the host where the "
+        "table gateway or the key gateway names it.",
+        example={"bank.example": "verify", "192.168.0.103": "none"},
+    )
+    tls_roots: str | None = key(
+        forms.TEXT,
+        None,
+        "The certificates (PEM) that are trusted for verify, read at start. Without it those that the system trusts.",
+        example="roots.pem",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +163,20 @@ class Tables:
     gateway: str | None = key(
         forms.TEXT, None, "The table of domains and the hosts that take their mail.", example="gateway.dat"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The server's certificates. The files are read again when they change."""
+
+    certificates: tuple[tuple[str, str], ...] = key(
+        forms.CERTIFICATES,
+        [],
+        "Chain and key of each (PEM, the key without pass phrase). A client is shown the one whose names hold the name "
+        "that it asks for, else the first.",
+        example=[["fullchain.pem", "privkey.pem"]],
+    )
+    handshake: float = key(forms.DURATION, "30s", "How long a handshake may take, as a client and as a server.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +351,7 @@ class Settings:
     mailboxes: Mailboxes | None
     relay: Relay
     tables: Tables
+    tls: Tls
     limits: Limits
     login: Login
     timeouts: Timeouts
@@ -361,6 +395,7 @@ SECTIONS: dict[str, type] = {
     "mailboxes": Mailboxes,
     "relay": Relay,
     "tables": Tables,
+    "tls": Tls,
     "limits": Limits,
     "login": Login,
     "timeouts": Timeouts,
