@@ -15,10 +15,10 @@ import sys
 from collections.abc import Sequence
 
 from epost import __version__
-from epost.control import account, doctor, setup
+from epost.control import account, cert, doctor, setup
 from epost.control.terminal import Failure, common, remark
 
-GROUPS = (account, doctor, setup)
+GROUPS = (account, cert, doctor, setup)
 
 
 def parser() -> argparse.ArgumentParser:

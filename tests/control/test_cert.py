@@ -1,0 +1,69 @@
+"""C{epost cert self}: a pair that the daemon can use."""
+
+import io
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from cryptography import x509
+from twisted.trial.unittest import SynchronousTestCase
+
+from epost.control.main import main
+from epost.net.tls import Pairs, names, read
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    """A command. @return: status, standard output, standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = main(["cert", "self", *words])
+    return status, out.getvalue(), err.getvalue()
+
+
+class SelfTests(SynchronousTestCase):
+    """A self-signed pair."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def test_usable(self) -> None:
+        """The daemon takes the pair as it is printed, without a remark; the key is its owner's alone."""
+        wanted = ["--name", "mx.test.jp", "--name", "*.日本.jp", "--name", "192.0.2.1"]
+        status, out, _ = run(*wanted, "--out", str(self.folder), "--json")
+        told = json.loads(out)
+        faults, notes = [], []
+        pairs = Pairs("x", 1, ((told["chain"], told["key"]),))
+        certificate = x509.load_pem_x509_certificate(Path(told["chain"]).read_bytes())
+        now = certificate.not_valid_before_utc.timestamp() + 3600
+        self.assertIsNotNone(read(pairs, faults, notes, now))
+        self.assertEqual((status, faults, notes), (0, [], []))
+        self.assertEqual(names(certificate), ["mx.test.jp", "*.xn--wgv71a.jp"])
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        self.assertEqual([str(ip) for ip in extension.value.get_values_for_type(x509.IPAddress)], ["192.0.2.1"])
+        self.assertEqual(Path(told["key"]).stat().st_mode & 0o777, 0o600)
+
+    def test_words(self) -> None:
+        """Without --json the lines for the configuration are printed."""
+        status, out, _ = run("--name", "mx.test.jp", "--out", str(self.folder))
+        self.assertEqual(status, 0)
+        folder = self.folder.absolute()
+        self.assertIn(f'    [tls]\n    certificates = [["{folder}/cert.pem", "{folder}/key.pem"]]\n', out)
+
+    def test_neverOverwrites(self) -> None:
+        """Where one of the two is there, nothing is made and nothing is touched."""
+        for name, other in (("cert.pem", "key.pem"), ("key.pem", "cert.pem")):
+            self.setUp()
+            (self.folder / name).write_text("mine")
+            status, _, err = run("--name", "mx.test.jp", "--out", str(self.folder))
+            self.assertEqual(status, 1)
+            self.assertIn("is there already; nothing was made", err)
+            self.assertEqual((self.folder / name).read_text(), "mine")
+            self.assertFalse((self.folder / other).exists())
+
+    def test_notMade(self) -> None:
+        """A name that is none and a folder that is not there leave nothing behind."""
+        for words in (("--name", "a b"), ("--name", "mx.test.jp", "--out", str(self.folder / "gone"))):
+            status, _, err = run(*words)
+            self.assertEqual(status, 1)
+            self.assertTrue(err)
