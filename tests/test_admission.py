@@ -270,6 +270,7 @@ class OwnNamesTests(SynchronousTestCase):
             "USER1@Test.jp": 250, "user1+shop@test.jp": 250, "all@test.jp": 250, "one@test.jp": 250,
             "user1@old.jp": 250,
             "a@shop.example": 250, "x@gmail.example": 250, "full+x@test.jp": 250, "full+y@test.jp": 553,
+            "info+x@test.jp": 250,
             "y@gmail.example": 553, "full@test.jp": 553, "full@old.jp": 553, "baito@test.jp": 553, "x@relay.jp": 553,
             "staff@test.jp": 553, "nobody@test.jp": 550,
         }.items():  # fmt: skip
@@ -291,8 +292,9 @@ class OwnNamesTests(SynchronousTestCase):
 def names() -> Directory:
     """Where user1 has many names."""
     return directory(
-        aliases="all@test.jp\tbaito@test.jp\none@test.jp\tall@test.jp\n*@old.jp\t*@test.jp\n",
-        details='["user1@test.jp"]\nsenders = ["*@shop.example", "x@gmail.example", "full+x@test.jp"]\n'
+        aliases="all@test.jp\tbaito@test.jp\none@test.jp\tall@test.jp\n*@old.jp\t*@test.jp\n"
+        "info@test.jp\tbaito@test.jp\n",
+        details='["user1@test.jp"]\nsenders = ["*@shop.example", "x@gmail.example", "full+x@test.jp", "info@test.jp"]\n'
         '["baito@test.jp"]\nforward = ["user1@test.jp"]\n',
         lists='["staff@test.jp"]\nmembers = "staff.txt"\nowner = "user1@test.jp"',
         local=("test.jp", "old.jp"),
