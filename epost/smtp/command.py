@@ -6,9 +6,10 @@ the colon (E-Post itself), and after HELO no angle brackets (old mailers and dev
 dropped. What cannot be read is L{Refused} with the reply.
 
 RFC 5321 4.1.1 and 4.1.2 (grammar), 4.5.3.1 (limits), 4.5.1 (postmaster); RFC 1870 (SIZE), RFC 6152 (BODY),
-RFC 6531 3.4 to 3.6 (SMTPUTF8).
+RFC 6531 3.4 to 3.6 (SMTPUTF8), RFC 4954 4 and 5 (AUTH).
 """
 
+import binascii
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -16,15 +17,19 @@ from functools import lru_cache
 from epost.mail.address import Address, AddressError, parseAddress, postmaster
 from epost.mail.reply import Refused, Reply
 from epost.smtp import wording
-from epost.smtp.event import Mail, Rcpt
+from epost.smtp.event import Auth, Mail, Rcpt
 
 HELO_OCTETS = 255  # RFC 5321 4.5.3.1.2
 PATH_OCTETS = 256  # with its brackets (RFC 5321 4.5.3.1.3)
+HIDDEN = "***"  # stands in a log for what belongs to a login
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _ODD = re.compile(r"""[^!-~]|[()<>@,;\\"]""")  # what would change a Received field or a log line (RFC 5322 3.2.3)
 _PATH = re.compile(r'<((?:"(?:\\.|[^"\\])*+"|[^">])*+)>(?:[ \t]+(.*))?\Z')
 _ROUTE = re.compile(r"(?:@[^@,:\s]+,)*@[^@,:\s]+:")  # A-d-l of RFC 5321 4.1.2
+_MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}\Z")  # RFC 4422 3.1, in any case
+_LOGIN = re.compile(r"\s*\S+(?:\s+[A-Za-z0-9_-]{1,20}(?!\S))?")
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+\Z")  # RFC 3461 4
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\U0010ffff]+))?\Z")
 
 Bad = Callable[[str], Reply]
@@ -61,18 +66,20 @@ def hello(argument: str) -> str:
 
 
 @lru_cache(maxsize=1024)  # the same people write to the same people
-def mail(argument: str, extended: bool) -> Mail:
+def mail(argument: str, extended: bool, auth: bool = False) -> Mail:
     """
     Read what stands behind MAIL.
 
     @param extended: whether the client said EHLO.
+    @param auth: whether AUTH was announced, so that AUTH= may stand there. Nobody is believed it (RFC 4954 5).
     @raise Refused: 501, 550 5.6.7 or 555.
     """
     rest = _behind("FROM:", argument, "MAIL FROM:<address>")
     if not rest:
         return Mail(None, blank=True)
     inside, behind = _path(rest, extended, "MAIL FROM:<address>")
-    given = _parameters(behind, extended, _MAIL)
+    given = _parameters(behind, extended, _MAIL_AUTH if auth else _MAIL)
+    given.pop("auth", None)
     path = _mailbox(inside, wording.badSender) if inside else None
     found = Mail(path, False, **given)  # type: ignore[arg-type]
     if path is not None and not path.ascii and not found.utf8:
@@ -96,6 +103,38 @@ def rcpt(argument: str, extended: bool, utf8: bool) -> Rcpt:
     if not path.ascii and not utf8:
         raise Refused(wording.plainRecipient())
     return Rcpt(path)
+
+
+def auth(argument: str) -> Auth:
+    """
+    Read what stands behind AUTH.
+
+    @raise Refused: 501.
+    """
+    mechanism, _, rest = argument.partition(" ")
+    rest = rest.strip(" \t")
+    if not _MECHANISM.match(mechanism):
+        raise Refused(wording.badArgument("AUTH mechanism"))
+    return Auth(mechanism, (b"" if rest == "=" else response(rest)) if rest else None)
+
+
+def response(text: str) -> bytes:
+    """Read base64. @raise Refused: 501."""
+    try:
+        return binascii.a2b_base64(text, strict_mode=True) if text else b""
+    except ValueError:  # also of what is not ASCII
+        raise Refused(wording.badResponse()) from None
+
+
+def beginsLogin(line: str) -> bool:
+    """Whether a line, though it may be none that can be read, begins as AUTH does."""
+    return line.lstrip()[:4].upper() == "AUTH"
+
+
+def shown(line: str) -> str:
+    """What a log may have of a line that begins as AUTH does: nothing that could be a credential."""
+    found = _LOGIN.match(line)
+    return f"{found[0]} {HIDDEN}" if found and line[found.end() :].strip() else line
 
 
 def _behind(word: str, argument: str, form: str) -> str:
@@ -181,5 +220,13 @@ def _flag(value: str | None) -> bool:
     return True
 
 
+def _xtext(value: str | None) -> str:
+    """RFC 4954 5: who had logged in where the message comes from."""
+    if value is None or not (value == "<>" or _XTEXT.match(value)):
+        raise ValueError(value)
+    return value
+
+
 _MAIL: dict[str, tuple[str, Read]] = {"SIZE": ("size", _size), "BODY": ("body", _body), "SMTPUTF8": ("utf8", _flag)}
+_MAIL_AUTH = {**_MAIL, "AUTH": ("auth", _xtext)}
 _RCPT: dict[str, tuple[str, Read]] = {}

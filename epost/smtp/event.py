@@ -1,12 +1,13 @@
 """
 What a server session tells its shell: the steps of RFC 5321 as frozen values.
 
-L{Mail}, L{Rcpt}, L{Data} and L{End} wait for an answer; the others are news. A transaction is C{Mail Rcpt+ Data
-Content* End}, or is cut short anywhere by one L{Discard}. L{Closed} is the last event, again and again.
+L{Mail}, L{Rcpt}, L{Data}, L{End}, L{Auth} and L{Response} wait for an answer; the others are news. A transaction is
+C{Mail Rcpt+ Data Content* End}, or is cut short anywhere by one L{Discard}. L{Closed} is the last event, again and
+again.
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from epost.mail.address import Address
 from epost.mail.decision import Client
@@ -17,6 +18,35 @@ class Hello:
     """The client named itself; the session has answered. @ivar client: as it is known from now on."""
 
     client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """
+    The client may begin a handshake: 220 is said, and nothing has come behind the command (RFC 3207 4).
+
+    This session has ended; what the client says inside TLS is for a new one, which is told of it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """
+    A login begins (RFC 4954 4). Wants an answer: a challenge, or a reply.
+
+    @ivar mechanism: as the client wrote it.
+    @ivar response: the initial response, not in base64; L{None} where there is none.
+    """
+
+    mechanism: str
+    response: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The response to a challenge. Wants an answer, as L{Auth} does. @ivar octets: not in base64."""
+
+    octets: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +110,8 @@ class Closed:
     """Nothing more will be read. What the session still has to say is to be sent before the connection ends."""
 
 
-Event = Hello | Mail | Rcpt | Data | Content | End | Discard | Closed
+Question = Mail | Rcpt | Data | End | Auth | Response  # what wants an answer
+Event = Question | Hello | StartTls | Content | Discard | Closed
 
 
 class Want(enum.Enum):

@@ -7,24 +7,46 @@ Memory: what has come and is not read (the shell stops reading while an answer i
 transport; of a line without end only L{LINE_OCTETS} and what the extensions add are kept), one part of content, and
 the replies until L{ServerSession.outgoing} takes them.
 
-RFC 5321 3 and 4; RFC 1870, 2034, 2920, 6152, 6531; spec 8.
+Where TLS begins a session ends, and another one, which is told so, goes on: nothing is remembered (RFC 3207 4.2).
+What belongs to a login is not in the transcript.
+
+RFC 5321 3 and 4; RFC 1870, 2034, 2920, 3207, 4954, 6152, 6531; spec 8.
 """
 
+import base64
 import enum
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from epost.mail.address import Address
 from epost.mail.decision import Client
 from epost.mail.reply import Refused, Reply
 from epost.smtp import command, wording
 from epost.smtp.data import MailData
-from epost.smtp.event import Closed, Content, Data, Discard, End, Event, Hello, Mail, Rcpt, Want
+from epost.smtp.event import (
+    Auth,
+    Closed,
+    Content,
+    Data,
+    Discard,
+    End,
+    Event,
+    Hello,
+    Mail,
+    Question,
+    Rcpt,
+    Response,
+    StartTls,
+    Want,
+)
 from epost.smtp.settings import ServerSettings
 from epost.smtp.wire import LINE_OCTETS, Unread, spoken
 
-__all__ = ["Closed", "Content", "Data", "Discard", "End", "Event", "Hello", "Mail", "Rcpt"]
-__all__ += ["ServerSession", "ServerSettings", "State", "Want"]
+__all__ = ["Auth", "Closed", "Content", "Data", "Discard", "End", "Event", "Hello", "Mail", "Rcpt", "Response"]
+__all__ += ["ServerSession", "ServerSettings", "StartTls", "State", "Want"]
+
+EXCHANGE_OCTETS = 12288  # of a line in a login, with CRLF (RFC 4954 4)
 
 
 class State(enum.Enum):
@@ -32,6 +54,7 @@ class State(enum.Enum):
 
     NAMELESS = "before HELO or EHLO"
     READY = "between transactions"
+    LOGIN = "a challenge was said"
     SENDER = "MAIL was accepted"
     RECIPIENT = "MAIL and a recipient were accepted"
     CONTENT = "DATA was accepted"
@@ -46,18 +69,31 @@ _FIRST = {State.NAMELESS: "send HELO or EHLO", State.READY: "send MAIL"}  # wher
 class ServerSession:
     """One connection of one client."""
 
-    def __init__(self, settings: ServerSettings, address: str, known: bool = False) -> None:
+    _octets = 0  # of content at most, for whom less is granted than others; 0: as others
+    _betrayed = False  # a login was refused: what comes behind it may be the password that was pipelined
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        address: str,
+        known: bool = False,
+        tls: str = "",
+        mechanisms: tuple[str, ...] = (),
+    ) -> None:
         """
         @param address: the client's IP address, IPv4-mapped ones as IPv4.
         @param known: whether a table names the machine.
+        @param tls: version and cipher; empty in clear.
+        @param mechanisms: those that the client may log in by.
         """
-        self.client = Client(address, known=known)
+        self.client = Client(address, known=known, tls=tls, submission=settings.submission)
         self._settings = settings
+        self._mechanisms = mechanisms
         self._state = State.NAMELESS
-        self._unread = Unread(_LONGEST)
+        self._unread = Unread(EXCHANGE_OCTETS if settings.auth else _LONGEST)
         self._lost = self._quit = False
         self._events: deque[Event] = deque()
-        self._undecided: Mail | Rcpt | Data | End | None = None
+        self._undecided: Question | None = None
         self._mail = Mail(None)
         self._data: MailData | None = None
         self._accepted = self._refused = self._errors = self._commands = 0
@@ -101,10 +137,12 @@ class ServerSession:
             self._end()
         return self._events.popleft()
 
-    def answer(self, reply: Reply) -> None:
+    def answer(self, reply: Reply, octets: int = 0, account: Address | None = None) -> None:
         """
         Answer the event that is undecided. One with code 421 ends the session too. After the end it is of no effect.
 
+        @param octets: with MAIL: how many the content may have, where that is less than for others; 0: as others.
+        @param account: with a login: who the client is from now on; L{None}: nobody.
         @raise ValueError: no event is undecided.
         """
         event, self._undecided = self._undecided, None
@@ -116,6 +154,7 @@ class ServerSession:
         if type(event) is Mail:
             if reply.accepts:
                 self._mail, self._state, self._accepted, self._refused = event, State.SENDER, 0, 0
+                self._octets = octets
         elif type(event) is Rcpt:
             if reply.accepts:
                 self._state = State.RECIPIENT
@@ -126,14 +165,33 @@ class ServerSession:
             if reply.code == 354:
                 self._state = State.CONTENT
                 kept = self._settings
-                self._data = MailData(
-                    kept.octets(self.client.known), kept.bareLineEnds == "repair", kept.longLines == "refuse"
-                )
-        else:
+                self._data = MailData(self._limit(), kept.bareLineEnds == "repair", kept.longLines == "refuse")
+        elif type(event) is End:
             self._state = State.READY
             if reply.accepts:
                 self._errors = self._commands = 0
+        else:
+            self._state = State.READY
+            self._betrayed = not reply.accepts
+            if account is not None:
+                self.client = replace(self.client, account=account)
         self._judge(reply)
+
+    def challenge(self, octets: bytes) -> None:
+        """
+        Answer the L{Auth} or L{Response} that is undecided with a challenge. After the end it is of no effect.
+
+        @param octets: not in base64.
+        """
+        if self._state is State.ENDED:
+            return
+        if not isinstance(self._undecided, Auth | Response):
+            raise ValueError("nothing is to be answered by a challenge")
+        self._undecided = None
+        self._state = State.LOGIN
+        self._out.append(b"334 " + base64.b64encode(octets) + b"\r\n")  # as long as it is: RFC 4954 4
+        # A log from which the password can be guessed, as from a signature of SCRAM, is as good as a stolen table.
+        self._transcript.append(f"334 {command.HIDDEN}" if octets else "334 ")
 
     def close(self, reply: Reply) -> None:
         """
@@ -192,23 +250,54 @@ class ServerSession:
             self.close(wording.tooManyErrors(self._settings.host))
             return True
         text = line.decode("utf-8", "surrogateescape")
-        self._transcript.append(text)  # as the client wrote it; here credentials will be masked
+        if self._state is State.LOGIN:
+            self._transcript.append(text if text == "*" else command.HIDDEN)
+            self._exchange(line, text)
+            return True
+        self._transcript.append(text)  # as the client wrote it, unless it belongs to a login
+        verb, row = "", None
         try:
             verb, argument = command.split(text)
             row = _COMMANDS.get(verb)
-            if len(line) + 2 > LINE_OCTETS + (row.extra if row else 0):
-                raise Refused(wording.lineTooLong())
+            if len(line) + 2 > LINE_OCTETS and len(line) + 2 > self._longest(row):
+                raise Refused(wording.exchangeTooLong() if verb == "AUTH" else wording.lineTooLong())
             if row is None:
                 raise Refused(wording.unknownCommand())
+            self._betrayed = False
             if self._state not in row.states:
                 raise Refused(wording.badSequence(_FIRST.get(self._state, "end this transaction")))
             if argument and not row.argument:
                 raise Refused(wording.badArgument(f"{verb} alone"))
             row.method(self, argument)
         except Refused as refused:
+            if command.beginsLogin(text):
+                self._betrayed = True
+                self._transcript[-1] = command.shown(text)
+            elif self._betrayed and row is None:
+                self._transcript[-1] = command.HIDDEN
             self._say(refused.reply)
             self._judge(refused.reply)
         return True
+
+    def _longest(self, row: "_Row | None") -> int:
+        """Octets that the line of a command may have."""
+        if row is None:
+            return LINE_OCTETS
+        return LINE_OCTETS + row.extra + (row.auth if self._settings.auth else 0)
+
+    def _exchange(self, line: bytes, text: str) -> None:
+        """Work off the response to a challenge."""
+        self._state = State.READY
+        try:
+            if len(line) + 2 > EXCHANGE_OCTETS:
+                raise Refused(wording.exchangeTooLong())
+            if text == "*":
+                raise Refused(wording.cancelled())
+            self._ask(Response(command.response(text)))
+        except Refused as refused:
+            self._betrayed = True
+            self._say(refused.reply)
+            self._judge(refused.reply)
 
     def _readContent(self, data: MailData) -> bool:
         """Work off one chunk of content. @return: whether there was one."""
@@ -248,7 +337,7 @@ class ServerSession:
         elif reply.code == 421:
             self._end()
 
-    def _ask(self, event: Mail | Rcpt | Data | End) -> None:
+    def _ask(self, event: Question) -> None:
         """Tell an event that wants an answer."""
         self._undecided = event
         self._events.append(event)
@@ -276,7 +365,7 @@ class ServerSession:
         """HELO and EHLO, which also reset (RFC 5321 4.1.4)."""
         helo = command.hello(name)
         self._void()
-        extensions = self._settings.extensions(self.client.known) if extended else ()
+        extensions = self._extensions() if extended else ()
         self.client = replace(self.client, helo=helo, extended=extended)
         self._state = State.READY
         self._say(wording.hello(self._settings.host, self.client.address, extensions))
@@ -288,9 +377,57 @@ class ServerSession:
     def _ehlo(self, argument: str) -> None:
         self._greet(argument, extended=True)
 
-    def _mailFrom(self, argument: str) -> None:
-        event = command.mail(argument, self.client.extended)
+    def _extensions(self) -> tuple[str, ...]:
+        """What EHLO announces."""
+        settings, client = self._settings, self.client
+        extensions = settings.extensions(client.known)
+        if settings.startTls and not client.tls:
+            extensions += ("STARTTLS",)
+        if self._mechanisms and client.account is None:
+            extensions += (f"AUTH {' '.join(self._mechanisms)}",)
+        return extensions
+
+    def _startTls(self, argument: str) -> None:
+        settings = self._settings
+        if self.client.tls:
+            raise Refused(wording.tlsAlready())
+        if not settings.startTls:
+            raise Refused(wording.notImplemented())
+        self._extendedAlone()
+        if len(self._unread):  # who wrote it, nobody knows; it is neither obeyed in clear nor inside TLS
+            self.close(wording.behindStartTls(settings.host))
+            return
+        self._say(wording.readyForTls())
+        self._events.append(StartTls())
+        self._end()
+
+    def _auth(self, argument: str) -> None:
+        if not self._settings.auth:
+            raise Refused(wording.notImplemented())
+        self._extendedAlone()
+        if self.client.account is not None:
+            raise Refused(wording.loggedInAlready())
+        event = command.auth(argument)
+        self._transcript[-1] = command.shown(self._transcript[-1])
+        self._ask(event)
+
+    def _extendedAlone(self) -> None:
+        """What is no command after HELO."""
+        if not self.client.extended:
+            raise Refused(wording.badSequence("send EHLO"))
+
+    def _limit(self) -> int:
+        """Octets of content at most; 0: any number."""
         limit = self._settings.octets(self.client.known)
+        return min(limit or self._octets, self._octets) if self._octets else limit
+
+    def _mailFrom(self, argument: str) -> None:
+        settings, client = self._settings, self.client
+        if settings.submission and client.account is None:
+            hopeless = settings.startTls and not client.tls and not self._mechanisms
+            raise Refused(wording.startTlsFirst() if hopeless else wording.loginFirst())
+        event = command.mail(argument, client.extended, settings.auth)
+        limit = settings.octets(client.known)
         if limit and event.size is not None and event.size > limit:
             raise Refused(wording.tooBig())  # RFC 1870 6.1
         self._ask(event)
@@ -339,19 +476,21 @@ class _Row:
     @ivar states: those in which it may come.
     @ivar argument: whether it may have one.
     @ivar extra: octets that extensions add to the limit of its line.
+    @ivar auth: octets that AUTH adds to it, where there is AUTH.
     """
 
     method: Callable[[ServerSession, str], None]
     states: frozenset[State] = _ALWAYS
     argument: bool = True
     extra: int = 0
+    auth: int = 0
 
 
 _COMMANDS = {
     "HELO": _Row(ServerSession._helo),
     "EHLO": _Row(ServerSession._ehlo),
     # SIZE adds 26 (RFC 1870 3), BODY 17 (RFC 6152 2), SMTPUTF8 10 (RFC 6531 3.1).
-    "MAIL": _Row(ServerSession._mailFrom, frozenset({State.READY}), extra=26 + 17 + 10),
+    "MAIL": _Row(ServerSession._mailFrom, frozenset({State.READY}), extra=26 + 17 + 10, auth=500),  # RFC 4954 3
     "RCPT": _Row(ServerSession._rcptTo, frozenset({State.SENDER, State.RECIPIENT})),
     "DATA": _Row(ServerSession._dataNow, frozenset({State.SENDER, State.RECIPIENT}), argument=False),
     "RSET": _Row(ServerSession._rset, argument=False),
@@ -360,5 +499,7 @@ _COMMANDS = {
     "EXPN": _Row(ServerSession._expn),
     "HELP": _Row(ServerSession._help),
     "QUIT": _Row(ServerSession._bye, argument=False),
+    "STARTTLS": _Row(ServerSession._startTls, frozenset({State.READY}), argument=False),
+    "AUTH": _Row(ServerSession._auth, frozenset({State.READY}), auth=EXCHANGE_OCTETS - LINE_OCTETS),
 }
 _LONGEST = LINE_OCTETS + max(row.extra for row in _COMMANDS.values())  # octets of a command line

@@ -20,6 +20,9 @@ class ServerSettings:
     @ivar errors: failed commands after which the connection ends; a message that was taken forgives all before it.
     @ivar bareLineEnds: C{refuse} or C{repair} a CR or LF in content that is no CRLF.
     @ivar longLines: C{accept} or C{refuse} lines of content above 998 octets.
+    @ivar startTls: whether STARTTLS is offered to who came in clear.
+    @ivar auth: whether there is AUTH, for clients that may use it.
+    @ivar submission: whether this port is for people, who have to log in (RFC 6409 4.3).
     """
 
     host: str
@@ -30,6 +33,9 @@ class ServerSettings:
     errors: int = 20
     bareLineEnds: str = "refuse"
     longLines: str = "accept"
+    startTls: bool = False
+    auth: bool = False
+    submission: bool = False
 
     def octets(self, known: bool) -> int:
         """

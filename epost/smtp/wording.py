@@ -151,6 +151,11 @@ def tooManyReceived() -> Reply:
     return Reply(554, ("too many Received: headers.",), "5.4.6")
 
 
+def looping() -> Reply:
+    """The list or the account that sends it on has had it before (RFC 5321 6.3), or it answers or returns to a list."""
+    return Reply(554, ("Message refused: it goes round in a loop.",), "5.4.6")
+
+
 def bareLineEnds() -> Reply:
     """Content with a CR or LF that is no CRLF (RFC 5321 2.3.8)."""
     return Reply(554, ("Message refused: a line does not end with CRLF.",), "5.6.0")
@@ -199,6 +204,24 @@ def shuttingDown(host: str) -> Reply:
     return Reply(421, (f"{host} Service shutting down, closing connection.",), "4.3.2")
 
 
+# TLS (RFC 3207 4).
+
+
+def readyForTls() -> Reply:
+    """The answer to STARTTLS: the handshake may begin."""
+    return Reply(220, ("Ready to start TLS.",), "2.0.0")
+
+
+def tlsAlready() -> Reply:
+    """STARTTLS inside TLS."""
+    return Reply(503, ("TLS is already on.",), "5.5.1")
+
+
+def behindStartTls(host: str) -> Reply:
+    """Octets in clear came behind STARTTLS, perhaps not from the client: the connection ends."""
+    return Reply(421, (f"{host} Nothing may follow STARTTLS, closing connection.",), "4.5.1")
+
+
 # Logging in (RFC 4954 6; RFC 5248 2.4).
 
 
@@ -235,6 +258,31 @@ def tooManyFailures() -> Reply:
 def loginsBusy() -> Reply:
     """Too many passwords wait to be checked."""
     return Reply(454, ("Temporary authentication failure.",), "4.7.0")
+
+
+def cancelled() -> Reply:
+    """The client gave up (RFC 4954 4: C{*})."""
+    return Reply(501, ("Authentication cancelled.",), "5.7.0")
+
+
+def exchangeTooLong() -> Reply:
+    """A line of an authentication exchange above its limit (RFC 4954 4 and 6)."""
+    return Reply(500, ("Authentication exchange line is too long.",), "5.5.6")
+
+
+def loginFirst() -> Reply:
+    """MAIL on a port for submission, from somebody who has not said who he is (RFC 4954 6)."""
+    return Reply(530, ("Authentication required.",), "5.7.0")
+
+
+def startTlsFirst() -> Reply:
+    """The same, where nobody can log in before TLS is on (RFC 3207 4)."""
+    return Reply(530, ("Must issue a STARTTLS command first.",), "5.7.0")
+
+
+def loggedInAlready() -> Reply:
+    """A second AUTH (RFC 4954 4)."""
+    return Reply(503, ("Already authenticated.",), "5.5.1")
 
 
 def lockedOut(host: str) -> Reply:

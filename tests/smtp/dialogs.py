@@ -3,21 +3,26 @@ Dialogues as files, and their player.
 
     # a comment; empty lines are none of the dialogue
     @ client 192.168.0.102      the client's address; other words are fields of ServerSettings: @ recipients 2
+    @ tls TLSv1.3 X             version and cipher
+    @ mechanisms PLAIN LOGIN    those that the client may use
     C: MAIL From: <a@b.c>       what the client writes, CRLF added; content in the same way
     S: 550 Please, ...          what the server writes
 
 In C: lines C{\r \n \t \\ \xNN} are octets, C{\{x*600}} is x six hundred times, and a C{\&} at the end means no CRLF.
+What stands between C{\[} and C{\]}, in S: lines too, receivelog has as C{***}.
 Successive C: lines and the S: lines behind them are a turn: a client that waits sends the next after it. Where an event
 of the server core wants an answer, the shell here takes it from the S: lines.
 """
 
+import base64
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from epost.mail.address import parseAddress
 from epost.mail.reply import Reply
-from epost.smtp.event import Closed, Content, Data, Discard, End, Event, Mail, Rcpt, Want
+from epost.smtp.event import Auth, Closed, Content, Data, Discard, End, Event, Mail, Rcpt, Response, Want
 from epost.smtp.server import ServerSession
 from epost.smtp.settings import ServerSettings
 
@@ -25,9 +30,19 @@ FOLDER = Path(__file__).parents[1] / "data" / "dialogs"
 
 # What the session says itself: were the shell to say it, a check that is missing would not be seen. (501 is left out:
 # it is the shell's answer to C{MAIL FROM:} with nothing behind it.)
-SESSIONS_CODES = (221, 252, 500, 502, 503, 552, 553, 554, 555)
-SESSIONS_TEXTS = ("Address exceeds", "Non-ASCII", "Bad sender", "Bad recipient", "RCPT TO:<address>")
+SESSIONS_CODES = (220, 221, 252, 500, 502, 503, 530, 552, 553, 554, 555)
+SESSIONS_TEXTS = (
+    "Authentication response",
+    "Authentication cancelled",
+    "Address exceeds",
+    "Non-ASCII",
+    "Bad sender",
+    "Bad recipient",
+    "RCPT TO:<address>",
+)
 
+_SECRET = re.compile(r"\\\[(.*?)\\\]")
+BUCHO = parseAddress("bucho@test.jp")  # whoever logs in
 _ESCAPE = re.compile(r"\\(?:\{(.)\*(\d+)\}|x([0-9A-Fa-f]{2})|([rnt\\]))")
 _BANNER = re.compile(r"220 (\S+) E-POST ESMTP Receiver \((.+?)\) Bld:(\S+) (.+)")
 _PLAIN = {"r": b"\r", "n": b"\n", "t": b"\t", "\\": b"\\"}
@@ -50,12 +65,18 @@ class Dialog:
     @ivar settings: host, version and build are those of the banner.
     @ivar date: as in the banner.
     @ivar turns: the first has no octets: it is the banner.
+    @ivar secrets: what receivelog must not have.
+    @ivar tls: version and cipher.
+    @ivar mechanisms: those that the client may log in by.
     """
 
     address: str
     settings: ServerSettings
     date: str
     turns: tuple[Turn, ...]
+    secrets: tuple[str, ...] = ()
+    tls: str = ""
+    mechanisms: tuple[str, ...] = ()
 
     @property
     def client(self) -> bytes:
@@ -69,7 +90,13 @@ class Dialog:
 
     @property
     def transcript(self) -> list[str]:
-        """What receivelog is to have: each command followed by its reply, no content."""
+        """What receivelog is to have: each command followed by its reply, no content and no secrets."""
+        lines = self._said()
+        for secret in self.secrets:
+            lines = [line.replace(secret, "***") for line in lines]
+        return lines
+
+    def _said(self) -> list[str]:
         lines = list(self.turns[0].server)
         content = False
         for turn in self.turns[1:]:
@@ -120,12 +147,21 @@ def octets(text: str) -> bytes:
 def load(path: Path) -> Dialog:
     """Read a file. @raise ValueError: a line is none of the four."""
     address, given = "127.0.0.1", {}
+    secrets: list[str] = []
+    tls, mechanisms = "", ()
     turns: list[Turn] = []
     client, server = b"", ()
     types = {field.name: field.type for field in fields(ServerSettings)}
     for line in path.read_text().splitlines():
         mark, text = line[:3], line[3:]
-        if line.startswith("@ client "):
+        if mark in ("C: ", "S: "):
+            secrets += (octets(secret)[:-2].decode() for secret in _SECRET.findall(text))
+            text = _SECRET.sub(r"\1", text)
+        if line.startswith("@ tls "):
+            tls = line[6:]
+        elif line.startswith("@ mechanisms "):
+            mechanisms = tuple(line.split()[2:])
+        elif line.startswith("@ client "):
             address = line.split()[2]
         elif line.startswith("@ "):
             _, name, value = line.split()
@@ -144,7 +180,8 @@ def load(path: Path) -> Dialog:
     if banner is None:
         raise ValueError(f"{path.name}: no banner")
     host, version, build, date = banner.groups()
-    return Dialog(address, ServerSettings(host, version, build, **given), date, tuple(turns))
+    settings = ServerSettings(host, version, build, **given)
+    return Dialog(address, settings, date, tuple(turns), tuple(secrets), tls, mechanisms)
 
 
 def everyFile() -> list[Path]:
@@ -163,7 +200,7 @@ class Scripted:
     """
 
     def __init__(self, dialog: Dialog) -> None:
-        self.session = ServerSession(dialog.settings, dialog.address)
+        self.session = ServerSession(dialog.settings, dialog.address, False, dialog.tls, dialog.mechanisms)
         self.session.greet(dialog.date)
         self.events: list[Event] = []
         self.log: list[str] = []
@@ -187,13 +224,21 @@ class Scripted:
         while (event := self.session.nextEvent()) is not Want.DATA:
             if event is Want.ANSWER:
                 self._drain()
-                self.session.answer(self._next())
+                self._answer(self._next())
                 continue
             self._keep(event)
             if isinstance(event, Closed):
                 break
         self.most = max(self.most, self.session.unread)
         self._drain()
+
+    def _answer(self, reply: Reply) -> None:
+        """What the dialogue has."""
+        login = isinstance(self.events[-1], Auth | Response)
+        if login and reply.code == 334:
+            self.session.challenge(base64.b64decode(reply.lines[0]))
+        else:
+            self.session.answer(reply, account=BUCHO if login and reply.accepts else None)
 
     def _drain(self) -> None:
         self.out += self.session.outgoing()

@@ -1,16 +1,32 @@
 """The server session. Dialogues are in test_dialogs; here is the contract with the shell."""
 
+import base64
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from epost.mail.address import parseAddress
 from epost.mail.name import numbered
 from epost.mail.reply import Reply
 from epost.smtp import wording
-from epost.smtp.event import Closed, Content, Data, Discard, End, Event, Hello, Mail, Rcpt, Want
-from epost.smtp.server import ServerSession
+from epost.smtp.event import (
+    Auth,
+    Closed,
+    Content,
+    Data,
+    Discard,
+    End,
+    Event,
+    Hello,
+    Mail,
+    Rcpt,
+    Response,
+    StartTls,
+    Want,
+)
+from epost.smtp.server import EXCHANGE_OCTETS, ServerSession
 from epost.smtp.settings import ServerSettings
 
 SETTINGS = ServerSettings("dc.epost.test", "4.58", "CAAIGADJA", errors=1000)
@@ -242,3 +258,105 @@ class ServerSessionTests(SynchronousTestCase):
             results.append((out, log, told, made.nextEvent()))
         self.assertEqual(results[0], results[1])
         self.assertEqual(results[0], results[2])
+
+
+AUTH = replace(SETTINGS, auth=True, startTls=True, submission=True)
+BUCHO = parseAddress("bucho@test.jp")
+PLAIN = b"AUTH PLAIN AGJ1Y2hvAHNlY3JldA==\r\n"
+
+
+class SecureTests(SynchronousTestCase):
+    """Where TLS begins and who logs in; what is said is in the dialogues."""
+
+    def test_nothingBehindStartTls(self) -> None:
+        """Whatever comes in one read with STARTTLS ends the session: it is neither obeyed in clear nor inside TLS."""
+        for behind in (b"MAIL FROM:<a@b.c>\r\n", b"EHLO x\r\n", b"\x16\x03\x01", b"x"):
+            made = session(AUTH)
+            self.assertEqual([type(event) for event in run(made, b"EHLO x\r\nSTARTTLS\r\n" + behind)], [Hello, Closed])
+            said = made.outgoing().splitlines()
+            self.assertEqual(said[-1][:9], b"421 4.5.1")
+            self.assertNotIn(b"220 2.0.0 Ready to start TLS.", said)
+
+    def test_pipelinedBeforeStartTls(self) -> None:
+        """What comes before it, in one read, is answered; STARTTLS is answered last and the session has ended."""
+        made = session(AUTH)
+        events = run(made, b"EHLO x\r\nNOOP\r\nSTARTTLS\r\n")
+        self.assertEqual([type(event) for event in events], [Hello, StartTls, Closed])
+        self.assertEqual(made.outgoing().splitlines()[-2:], [b"250 2.0.0 Ok.", b"220 2.0.0 Ready to start TLS."])
+        made.receive(b"EHLO x\r\n")
+        self.assertEqual((made.nextEvent(), made.outgoing()), (Closed(), b""))
+
+    def login(self) -> ServerSession:
+        """A session inside TLS, before a login."""
+        made = ServerSession(AUTH, "192.0.2.1", tls="TLSv1.3 X", mechanisms=("PLAIN", "LOGIN"))
+        run(made, b"EHLO x\r\n")
+        made.outgoing()
+        made.transcript()
+        return made
+
+    def test_waitsForLogin(self) -> None:
+        """While a login is undecided nothing behind it is read; a refusal logs nobody in, and MAIL is refused."""
+        made = self.login()
+        [event] = run(made, PLAIN + b"MAIL FROM:<a@b.c>\r\n", until=Auth)
+        self.assertEqual(event, Auth("PLAIN", b"\0bucho\0secret"))
+        for _ in range(3):
+            self.assertIs(made.nextEvent(), Want.ANSWER)
+        made.answer(wording.badCredentials())
+        self.assertIs(made.nextEvent(), Want.DATA)
+        self.assertEqual([line[:3] for line in made.outgoing().splitlines()], [b"535", b"530"])
+        self.assertIsNone(made.client.account)
+
+    def test_account(self) -> None:
+        """Who has logged in is the account, until the end, whatever else the client says."""
+        made = self.login()
+        run(made, PLAIN, until=Auth)
+        made.answer(wording.loggedIn(), account=BUCHO)
+        for line in (b"RSET\r\n", b"EHLO y\r\n", b"AUTH PLAIN AGEAYg==\r\n", b"HELO z\r\n"):
+            run(made, line)
+            self.assertEqual((made.client.account, made.client.tls, made.client.submission), (BUCHO, "TLSv1.3 X", True))
+
+    def test_challenge(self) -> None:
+        """A challenge goes out whole, however long it is, and the next line is a response and no command."""
+        made = self.login()
+        run(made, b"AUTH LOGIN\r\n", until=Auth)
+        made.challenge(b"x" * 3000)
+        self.assertEqual(made.outgoing(), b"334 " + base64.b64encode(b"x" * 3000) + b"\r\n")
+        self.assertEqual(run(made, b"QUIT\r\n", until=Response), [Response(base64.b64decode(b"QUIT"))])
+        self.assertRaises(ValueError, self.login().challenge, b"")
+        run(made := self.login(), PLAIN, until=Auth)
+        made.close(wording.timedOut("x"))
+        made.outgoing()
+        made.challenge(b"late")
+        made.answer(wording.loggedIn(), account=BUCHO)
+        self.assertEqual((made.outgoing(), made.client.account), (b"", None))
+
+    def test_megabyte(self) -> None:
+        """A line of a login that does not end is held up to its limit, and refused when it ends."""
+        for begin in (b"AUTH PLAIN ", b""):
+            made = self.login()
+            if not begin:
+                run(made, b"AUTH LOGIN\r\n", until=Auth)
+                made.challenge(b"")
+            made.receive(begin)
+            for _ in range(1000):
+                run(made, b"A" * 1000)
+                self.assertLessEqual(made.unread, EXCHANGE_OCTETS + 1000)
+            self.assertEqual(run(made, b"\r\n"), [])
+            self.assertEqual(made.outgoing().splitlines()[-1][:9], b"500 5.5.6")
+
+    def test_idleHoldsNoSecret(self) -> None:
+        """No text of an event that is about a login has what the client wrote: a log of a defect has none either."""
+        self.assertNotIn("secret", repr(Auth("PLAIN", b"secret")) + repr(Response(b"secret")))
+
+    def test_octetsOfAccount(self) -> None:
+        """An answer to MAIL may allow less than others have, for this one message."""
+        for octets, code in ((20, b"552"), (0, b"250"), (100, b"250"), (10**9, b"250")):
+            made = session()
+            run(made, b"EHLO x\r\nMAIL FROM:<a@b.c>\r\n", until=Mail)
+            made.answer(wording.senderOk(None), octets)
+            run(made, b"RCPT TO:<d@e.f>\r\nDATA\r\n")
+            made.outgoing()
+            run(made, b"x" * 40 + b"\r\n.\r\n")
+            self.assertEqual(made.outgoing()[:3], code, octets)
+            run(made, WHOLE.partition(b"\r\n")[2])
+            self.assertEqual(made.outgoing().splitlines()[-1][:3], b"250")
