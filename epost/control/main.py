@@ -3,9 +3,9 @@ The command C{epost}.
 
     epost [-c FILE] GROUP …
 
-A module for each group of commands; each has C{register}, which adds its parsers. A parser names what it runs by
-C{set_defaults(run=…)}: a function of the options that returns the exit status. 0: done, and nothing is wrong; 1:
-something is; 2: the command was not understood.
+A module or a package for each group of commands; the module, or C{command} in the package, has C{register}, which adds
+its parsers. A parser names what it runs by C{set_defaults(run=…)}: a function of the options that returns the exit
+status. 0: done, and nothing is wrong; 1: something is; 2: the command was not understood.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import sys
 from collections.abc import Sequence
 
 from epost import __version__
-from epost.control import account, cert, doctor, setup
+from epost.control import cert, doctor, setup
+from epost.control.account import command as account
 from epost.control.terminal import Failure, common, remark
 
 GROUPS = (account, cert, doctor, setup)

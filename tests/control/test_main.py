@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from epost.control.accountkeys import KEYS
+from epost.control.account.keys import KEYS
 from epost.control.main import GROUPS, parser
 from tests.control.places import ShellTestCase
 

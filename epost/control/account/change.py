@@ -19,8 +19,8 @@ from typing import Any
 from epost import reload
 from epost.config import readSettings
 from epost.control import files
-from epost.control.accountfile import AccountFile
-from epost.control.accounttoml import DetailsFile
+from epost.control.account.dat import AccountFile
+from epost.control.account.toml import DetailsFile
 from epost.control.terminal import Failure, remark
 from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.fault import Fault

@@ -5,9 +5,9 @@ C{epost account rename} and C{remove}: accounts that go, and what becomes of the
 import argparse
 import time
 
-from epost.control import accountbox
-from epost.control.accountchange import Books, Step, changing
-from epost.control.accountfile import CLOSED, named
+from epost.control.account.box import aside, isRunning, messages, move, settle
+from epost.control.account.change import Books, Step, changing
+from epost.control.account.dat import CLOSED, named
 from epost.control.terminal import Failure, config, remark, tell
 from epost.mail.address import Address
 from epost.tables.accounts import Account
@@ -18,7 +18,7 @@ def rename(options: argparse.Namespace) -> int:
     with changing(config(options)) as books:
         account = books.find(options.address)
         address = books.vacant(options.new)
-        running = accountbox.isRunning(books.settings)
+        running = isRunning(books.settings)
         lines = books.lines()
         lines.put(account.line, named(address))
         steps: list[Step] = [(books.accounts, lines.octets())]
@@ -28,12 +28,12 @@ def rename(options: argparse.Namespace) -> int:
         if found is None:
             raise Failure(f"{address} cannot be an account")
         old, new = books.mailbox(account), books.mailbox(found)
-        if old != new and accountbox.messages(new):
+        if old != new and messages(new):
             raise Failure(f"{new} holds mail of somebody who had that address; move it away first. Nothing was changed")
         books.write(*steps)
         if old != new:
-            running = accountbox.settle(books.settings) or running
-            accountbox.move(old, new, running)
+            running = settle(books.settings) or running
+            move(old, new, running)
     remark(f"mail for {account.address} is refused from now on, unless aliases.dat has a line for it")
     tell(options, {"renamed": str(account.address), "to": str(address)}, f"{account.address} is now {address}")
     return 0
@@ -76,9 +76,9 @@ def remove(options: argparse.Namespace) -> int:
         books.write(*steps)
         result = {"removed": str(account.address), "mailbox": box}
         if options.mailbox:
-            new = accountbox.aside(books.places, account, now)
-            running = accountbox.settle(books.settings)
-            result["mailbox"] = new if accountbox.move(box, new, running) else ""
+            new = aside(books.places, account, now)
+            running = settle(books.settings)
+            result["mailbox"] = new if move(box, new, running) else ""
     words = f"{account.address} was removed; its mailbox is {result['mailbox']}"
     tell(options, result, words if result["mailbox"] else f"{account.address} was removed; it had no mailbox")
     return 0

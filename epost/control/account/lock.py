@@ -9,8 +9,8 @@ import time
 from dataclasses import asdict
 from ipaddress import ip_network
 
-from epost.control import accountbox
-from epost.control.accountchange import Books
+from epost.control.account.box import isRunning
+from epost.control.account.change import Books
 from epost.control.terminal import Failure, config, oneLine, tell
 from epost.login.desk import askUnlock, readLocks
 from epost.login.lockout import Lock
@@ -25,7 +25,7 @@ def unlock(options: argparse.Namespace) -> int:
         tell(options, {"locks": [asdict(lock) for lock in locks]}, list(map(_said, locks)) or ["nobody is locked out"])
         return 0
     what = _compared(books, oneLine("the name", options.what))
-    if not accountbox.isRunning(books.settings):
+    if not isRunning(books.settings):
         raise Failure("no daemon is running; one that is started knows of no failed login")
     askUnlock(folder, what)
     tell(options, {"unlocked": what}, f"{what}: the daemon forgets failed logins within two seconds")

@@ -1,8 +1,8 @@
-"""Tests of L{epost.control.accountfile}: accounts.dat, changed line by line."""
+"""Tests of L{epost.control.account.dat}: accounts.dat, changed line by line."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost.control.accountfile import AccountFile
+from epost.control.account.dat import AccountFile
 from epost.control.terminal import Failure
 
 # In CP932 the second octet of 表 and ソ is that of a backslash, and 薔 has one that looks like a letter.

@@ -1,4 +1,4 @@
-"""Tests of L{epost.control.account}: the commands as an administrator types them."""
+"""Tests of L{epost.control.account.command}: the commands as an administrator types them."""
 
 import getpass
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 
 from epost import reload
-from epost.control import accountbox
+from epost.control.account.box import REMOVED
 from epost.login import schemes
 from epost.mail.address import parseAddress
 from epost.storage.lock import FolderLock
@@ -398,18 +398,18 @@ class MailboxTests(AccountTestCase):
         for _ in range(2):
             aside = Path(self.asked("remove", "user1", "--mailbox")["mailbox"])
             self.assertEqual(len(self.held(aside)), 2)
-            self.assertEqual(aside.parent.name, accountbox.REMOVED)
+            self.assertEqual(aside.parent.name, REMOVED)
             self.assertFalse((self.inbox / "user1").exists())
             self.patch(time, "time", lambda: 2e9)
             self.good("add", "user1", "--stdin", stdin=b"x")
             self.assertEqual(self.remarked, "")
             self.letter(self.inbox / "user1", "B0000000001")
             (self.inbox / "user1/sender.dat").touch()
-        self.assertTrue(self.refused("add", f"{accountbox.REMOVED}", "--stdin", stdin=b"x"))
+        self.assertTrue(self.refused("add", REMOVED, "--stdin", stdin=b"x"))
 
     def test_cannotBeMoved(self) -> None:
         """What fails behind the change of the tables is told with both places."""
-        (self.inbox / accountbox.REMOVED).write_text("in the way")
+        (self.inbox / REMOVED).write_text("in the way")
         self.assertEqual(self.run_("account", "remove", "user1", "--mailbox"), 1)
         self.assertIn(str(self.inbox / "user1"), self.remarked)
         self.assertEqual(len(self.held(self.inbox / "user1")), 2)

@@ -7,11 +7,11 @@ Passwords are asked for and hashed before the tables are locked: nobody waits fo
 import argparse
 from typing import Any
 
-from epost.control import accountbox, accountlock, accountmove, accounttext
-from epost.control.accountchange import Books, Step, changing
-from epost.control.accountfile import CLOSED, named
-from epost.control.accountkeys import readChanges
-from epost.control.accounttoml import literal
+from epost.control.account import box, lock, move, text
+from epost.control.account.change import Books, Step, changing
+from epost.control.account.dat import CLOSED, named
+from epost.control.account.keys import readChanges
+from epost.control.account.toml import literal
 from epost.control.terminal import Failure, common, config, password, remark, tell
 from epost.login import schemes
 from epost.tables.accounts import Account
@@ -42,20 +42,20 @@ def register(subparsers: Any) -> None:
     command("list", list_, "list all accounts", address=False)
     made = command("set", set_, "change what an account is or may do; nothing behind = takes a key out")
     made.add_argument("pairs", metavar="KEY=VALUE", nargs="+", help="name=…, outside=no, mailbox_octets=100M, …")
-    made = command("rename", accountmove.rename, "give an account another address, with its mailbox")
+    made = command("rename", move.rename, "give an account another address, with its mailbox")
     made.add_argument("new", metavar="NEW", help="the other address")
-    made = command("remove", accountmove.remove, "take an account away; its mailbox stays")
+    made = command("remove", move.remove, "take an account away; its mailbox stays")
     made.add_argument("--mailbox", action="store_true", help="move the mailbox aside, where no account has it")
     command("disable", disable, "no login; mail still arrives")
     command("enable", enable, "login again")
-    made = command("unlock", accountlock.unlock, "say who is locked out; or end it", address=False)
+    made = command("unlock", lock.unlock, "say who is locked out; or end it", address=False)
     made.add_argument("what", metavar="WHAT", nargs="?", help="an account, an IP address, a network, or * for all")
-    made = command("import", accounttext.import_, "read accounts as E-Post exports them", address=False)
+    made = command("import", text.import_, "read accounts as E-Post exports them", address=False)
     made.add_argument("file", metavar="FILE", help="TAB-separated, ten columns; - is standard input")
     made.add_argument("--update", action="store_true", help="change accounts that are there already")
     made.add_argument("--keep-clear", action="store_true", help="do not hash passwords (CRAM-MD5 and APOP need that)")
     made.add_argument("--dry-run", action="store_true", help="check everything, change nothing")
-    made = command("export", accounttext.export, "write accounts as E-Post imports them", address=False)
+    made = command("export", text.export, "write accounts as E-Post imports them", address=False)
     made.add_argument("file", metavar="FILE", nargs="?", default="-", help="a new file; else standard output")
     made.add_argument("--no-passwords", action="store_true", help="leave the column Pass empty")
     made.add_argument("--header", action="store_true", help="name the columns in a first line")
@@ -85,7 +85,7 @@ def add(options: argparse.Namespace) -> int:
                 *steps,
             ]
         account = books.write(*steps).accounts.find(address)
-    old = 0 if account is None else accountbox.messages(books.mailbox(account))
+    old = 0 if account is None else box.messages(books.mailbox(account))
     if account is not None and old:
         remark(f"{books.mailbox(account)} was there before, with {old} messages: {address} will read them")
     tell(options, {"added": str(address)}, f"{address} was added")
@@ -112,7 +112,7 @@ def show(options: argparse.Namespace) -> int:
     account = books.find(options.address)
     facts = _facts(books, account)
     facts["mailbox"] = books.mailbox(account)
-    facts["messages"] = accountbox.messages(books.mailbox(account))
+    facts["messages"] = box.messages(books.mailbox(account))
     width = max(map(len, facts))
     words = [f"{key:{width}}  {_said(value)}" for key, value in facts.items() if key != "details"]
     words += [f"{key:{width}}  {_said(value)}" for key, value in facts["details"].items()]

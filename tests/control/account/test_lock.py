@@ -1,4 +1,4 @@
-"""Tests of L{epost.control.accountlock}: an end to a lock, in the daemon that runs."""
+"""Tests of L{epost.control.account.lock}: an end to a lock, in the daemon that runs."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Tests of L{epost.control.accounttoml}: accounts.toml, changed line by line."""
+"""Tests of L{epost.control.account.toml}: accounts.toml, changed line by line."""
 
 import tomllib
 from datetime import date
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost.control.accounttoml import DetailsFile, literal
+from epost.control.account.toml import DetailsFile, literal
 from epost.control.terminal import Failure
 from epost.mail.address import parseAddress
 

@@ -1,4 +1,4 @@
-"""Tests of L{epost.control.accounttext}: E-Post's text import and export."""
+"""Tests of L{epost.control.account.text}: E-Post's text import and export."""
 
 import os
 from pathlib import Path

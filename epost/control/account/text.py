@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from epost.control.accountchange import Books, changing
-from epost.control.accountfile import AccountFile, named
+from epost.control.account.change import Books, changing
+from epost.control.account.dat import AccountFile, named
 from epost.control.terminal import Failure, config, remark, tell
 from epost.login import schemes
 from epost.mail.address import Address
