@@ -2,7 +2,8 @@
 A look at the header of a message while its content streams by.
 
 It counts the Received fields (RFC 5321 6.3: a message that goes round), and puts fields that are missing behind the
-client's own lines (spec 8). What the client wrote comes out octet for octet. Nothing is kept but the begin of a line
+client's own lines (spec 8). What the client wrote comes out octet for octet, but for its blind copies where these are
+to be taken out (RFC 5322 3.6.3: nobody else may see them). Nothing is kept but the begin of a line
 of which it is not yet clear whether it is a field: less than 1,000 octets, however long a header is.
 
 The header ends at an empty line, or at the first line that is neither a field nor a continuation. Where not even the
@@ -20,6 +21,7 @@ _FIELD = rb"[!-9;-~]++[ \t]*+:"
 _LINES = re.compile(rb"(?:(?:[ \t]|" + _FIELD + rb")[^\n]*+\n)*+")
 _OPEN = re.compile(rb"(?:[ \t]|" + _FIELD + rb")[^\n]*+\Z")
 _UNDECIDED = re.compile(rb"(?:[!-9;-~]*+[ \t]*+|\r)\Z")
+_BLIND = re.compile(rb"(?:resent-)?bcc[ \t]*+:", re.IGNORECASE)
 _WANTED = re.compile(rb"^(received|message-id|date|from)[ \t]*+:", re.IGNORECASE | re.MULTILINE)
 
 
@@ -31,11 +33,12 @@ class Heading:
     @ivar ended: whether the header is over: what comes now need not be fed any more.
     """
 
-    def __init__(self, limit: int, missing: Mapping[str, bytes] | None = None) -> None:
+    def __init__(self, limit: int, missing: Mapping[str, bytes] | None = None, blind: bool = False) -> None:
         """
         @param limit: how many Received fields are too many, less one.
         @param missing: lines to add where the message has no such field, by lower-case name: C{message-id}, C{date},
             C{from}.
+        @param blind: whether Bcc and Resent-Bcc are taken out.
         """
         self.received = 0
         self.ended = False
@@ -44,6 +47,8 @@ class Heading:
         self._undecided = b""
         self._started = False  # whether a field went by
         self._inside = False  # whether the last part ended inside a line that belongs to the header
+        self._blind = blind
+        self._dropping = False  # inside a field that is taken out
 
     @property
     def tooMany(self) -> bool:
@@ -60,15 +65,14 @@ class Heading:
         if self._inside:
             begin = block.find(b"\n") + 1
             if not begin:
-                return (block,)
+                return () if self._dropping else (block,)
             self._inside = False
         end = self._header(block, begin)
-        if end == len(block):
-            return (block,)
-        if end >= len(block) - _NAME_OCTETS and _UNDECIDED.match(block, end):
-            self._undecided = block[end:]
-            return (block[:end],) if end else ()
-        return (block[:end], *self._end(block[end:]))
+        header = self._seeing(block, begin, end) if self._blind else block[:end]
+        if end < len(block) and not (end >= len(block) - _NAME_OCTETS and _UNDECIDED.match(block, end)):
+            return (header, *self._end(block[end:]))
+        self._undecided = block[end:]
+        return (header,) if header else ()
 
     def finish(self) -> Sequence[bytes]:
         """The content is over. @return: what is still to be stored."""
@@ -90,6 +94,18 @@ class Heading:
                 self.received += 1
             self._missing.pop(name, None)
         return end
+
+    def _seeing(self, block: bytes, begin: int, end: int) -> bytes:
+        """A part of the header without what is to be taken out. @param begin: where its first line begins."""
+        kept = [] if self._dropping else [block[:begin]]
+        while begin < end:
+            after = block.find(b"\n", begin, end) + 1 or end
+            if block[begin] not in b" \t":
+                self._dropping = _BLIND.match(block, begin) is not None
+            if not self._dropping:
+                kept.append(block[begin:after])
+            begin = after
+        return b"".join(kept)
 
     def _end(self, rest: bytes) -> list[bytes]:
         """The header is over and C{rest} stands behind it."""

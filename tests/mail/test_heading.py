@@ -153,3 +153,59 @@ class HeadingTests(SynchronousTestCase):
         self.assertEqual(heading.received, once.received)
         without = whole.replace(ADDED["message-id"], b"").replace(ADDED["date"], b"").replace(ADDED["from"], b"")
         self.assertIn(without, (content, b"\r\n" + content))
+
+
+class BlindTests(SynchronousTestCase):
+    """Blind copies are taken out, and nothing else is."""
+
+    def stored(self, content: bytes, size: int) -> bytes:
+        """What is stored of a content that comes in parts of a size."""
+        heading = Heading(100, None, blind=True)
+        pieces = [piece for at in range(0, len(content), size) for piece in heading.feed(content[at : at + size])]
+        return b"".join([*pieces, *heading.finish()])
+
+    def test_takenOut(self) -> None:
+        """Bcc and Resent-Bcc in any case, folded or not, wherever they stand in the header, however it is cut."""
+        for blind in (
+            b"Bcc: x@y\r\n",
+            b"BCC \t: x@y,\r\n\tz@y,\r\n \r\n  w@y\r\n",
+            b"resent-bcc:\r\n x@y\r\n",
+            b"bcc:\r\n",
+        ):
+            for content in (
+                b"%bTo: a@b\r\n\r\nBcc: in the body\r\n",
+                b"To: a@b,\r\n c@d\r\n%bSubject: x\r\n\r\nbody\r\n",
+                b"To: a@b\r\n%b\r\n",
+                b"To: a@b\r\n%b",
+                b"To: a@b\r\n%b%bX: y\r\n\r\n",
+                b"%b\r\nbody",
+                b"%bno field\r\nbody",
+            ):
+                whole = content.replace(b"%b", blind)
+                for size in range(1, len(whole) + 1):
+                    self.assertEqual(self.stored(whole, size), content.replace(b"%b", b""), (whole, size))
+
+    def test_leftAlone(self) -> None:
+        """What only looks alike: another field, a text within one, the body, a header that is none."""
+        for content in (
+            b"X-Bcc: a\r\nBcc-To: a\r\nSubject: Bcc: x\r\n bcc: y\r\n\r\n",
+            b"To: a@b\r\n\r\n\r\nBcc: x\r\n",
+            b"To: a@b\r\nno field\r\nBcc: x\r\n",
+            b"To: a@b\r\nBcc\r\n",
+        ):
+            for size in range(1, len(content) + 1):
+                self.assertEqual(self.stored(content, size), content, (content, size))
+
+    def test_notAsked(self) -> None:
+        """A server that only hands mail on takes nothing out."""
+        content = b"Bcc: x@y\r\n\r\n"
+        self.assertEqual(stored(content, 3, missing=False)[0], content)
+
+    @settings(max_examples=300)
+    @given(st.lists(st.sampled_from([b"Bcc:", b"bcc", b":", b" x", b"\r\n", b"\t", b"To: a", b"A" * 40]), max_size=12))
+    def test_anyParts(self, words: list[bytes]) -> None:
+        """Whatever a header is, the same is stored in whatever parts it comes."""
+        content = b"".join(words) + b"\r\n"
+        whole = self.stored(content, len(content))
+        for size in (1, 2, 3, 7, 1000):
+            self.assertEqual(self.stored(content, size), whole, size)
