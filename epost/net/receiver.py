@@ -5,24 +5,32 @@ A connection keeps one rule: while an event is undecided at most one read of the
 can make us hold is two of them, whatever it sends; and while it does not read our replies we do not read its commands.
 How many may be connected, and who gives way when all places are taken, is the business of L{epost.net.crowd}.
 
-RFC 5321 4.5.3.2.7 (timeouts), 3.8 (421 at shutdown); spec 7 (receivelog), 8.
+TLS begins behind STARTTLS, or at once on a port for that. Either way nothing is said until the handshake is done, and
+then by a session that knows nothing of what was said in clear. Whoever gives way in a handshake is just cut.
+
+RFC 5321 4.5.3.2.7 (timeouts), 3.8 (421 at shutdown); RFC 3207, RFC 8314 3.3 (TLS at once); spec 7 (receivelog), 8.
 """
 
 from collections.abc import Callable
+from copy import copy
 from itertools import count
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from epost.interfaces import IAdmission, IIntake, IReceiveLog
+from epost.interfaces import IAdmission, IIntake, ILogins, IReceiveLog
+from epost.mail.address import Address
 from epost.mail.decision import Client
 from epost.mail.reply import Reply
+from epost.mail.safe import safe
 from epost.net.crowd import Crowd
 from epost.net.refusals import Refusals
+from epost.net.tls import ServerContexts, channelBinding, described
+from epost.net.tls import reason as explained
 from epost.net.transaction import COMMANDS, Patience, Transaction
 from epost.net.writing import write
 from epost.smtp import wording
@@ -30,8 +38,10 @@ from epost.smtp.server import Closed, ServerSession, ServerSettings, Want
 
 _log = Logger()
 
+Binding = Callable[[str], bytes | None]
 
-@implementer(IPushProducer)
+
+@implementer(IPushProducer, IHandshakeListener)
 class Receiver(Protocol):
     """
     One connection of a client.
@@ -44,6 +54,8 @@ class Receiver(Protocol):
     transport: Any  # ITCPTransport, IConsumer and IPushProducer at once
     _timeout: IDelayedCall  # fires at L{_until} or before
     _until: float  # when patience ends
+    _starting = False  # 220 to STARTTLS is about to be said
+    _shaking = False  # a handshake is under way: there is nobody to talk to
 
     def __init__(self, house: "ReceiverFactory", session: ServerSession, number: int, peer: str) -> None:
         self.house = house
@@ -59,19 +71,59 @@ class Receiver(Protocol):
         self._leaving: Reply | None = None  # say this as soon as the message at hand is done
 
     def connectionMade(self) -> None:
-        """Say the greeting, or why there is none."""
+        """Say the greeting, or why there is none; where TLS comes first, when it stands."""
         self.transport.setTcpNoDelay(True)
         self.transport.bufferSize = COMMANDS
         self.transport.registerProducer(self, True)
         self._until = self.house.clock.seconds() + self.house.patience.command
         self._timeout = self.house.clock.callLater(self.house.patience.command, self._timedOut)
         refusal = self.house.crowd.arrived(self, self.peer, self.session.client.known)
+        if refusal is not None:
+            _log.warn("{peer} refused: {reply}", peer=self.peer, reply=refusal)
+        if not self.house.implicit:
+            self._open(refusal)
+        elif refusal is None:
+            self._shake()
+        else:  # a handshake, to say no behind it, is what costs
+            self._closing = True
+            self.transport.abortConnection()
+
+    def _open(self, refusal: Reply | None = None) -> None:
+        """The first words."""
         if refusal is None:
             self.session.greet(self.house.date(self.house.clock.seconds()))
         else:
-            _log.warn("{peer} refused: {reply}", peer=self.peer, reply=refusal)
             self.session.close(refusal)
         self._run()
+
+    def _shake(self) -> None:
+        """Begin a handshake. What was written before goes out in clear, and nothing that comes is read in clear."""
+        self._starting, self._shaking = False, True
+        self._expect(self.house.patience.handshake)
+        self.transport.startTLS(self.house.contexts, True)
+        if self._choked:  # our replies in clear have not been taken yet; the handshake has to be read all the same
+            self.resumeProducing()
+
+    def handshakeCompleted(self) -> None:
+        """TLS stands: a new session."""
+        if self._closing:
+            return
+        self._shaking = False
+        self.house.log.lines(self.number, self.session.transcript())
+        tls = described(self.transport.getHandle())
+        self.session = self.house.session(self.session.client, tls, self.binding)
+        if self.house.implicit:
+            self._open()
+        else:
+            self._run()
+
+    def binding(self, name: str) -> bytes | None:
+        """A channel binding of this connection, by its name; see L{ILogins}."""
+        return channelBinding(self.transport.getHandle(), name) if self.transport.TLS else None
+
+    def secure(self) -> None:
+        """STARTTLS was taken, and is the last that the session reads."""
+        self._starting = True
 
     def dataReceived(self, data: bytes) -> None:
         """Feed the session and do what it asks; where it cannot go on yet, read no more than this."""
@@ -90,6 +142,8 @@ class Receiver(Protocol):
         """Forget what was not finished; a commit under way goes on, for the client may send no second time."""
         if self._timeout.active():
             self._timeout.cancel()
+        if self._shaking and not self._closing:
+            self.house.refusals.say(f"{self.peer} TLS handshake failed: {safe(explained(reason.value))}")
         self._closing = True
         if not self._waiting:
             self._transaction.discard()
@@ -113,9 +167,19 @@ class Receiver(Protocol):
 
     def leave(self, reply: Reply) -> None:
         """End the session with a 421, now or when the message at hand has its answer."""
+        if self._shaking:
+            self._cut(str(reply))
+            return
         self._leaving = reply
         if not self.busy:
             self._run()
+
+    def _cut(self, why: str) -> None:
+        """End a handshake that is under way."""
+        if not self._closing:
+            self._closing = True
+            self.house.refusals.say(f"{self.peer} TLS handshake cut off: {why}")
+            self.transport.abortConnection()
 
     @property
     def busy(self) -> bool:
@@ -144,7 +208,9 @@ class Receiver(Protocol):
             self._transaction.take(event)
         self._running = False
         self._flush()
-        if closed:
+        if self._starting:
+            self._shake()
+        elif closed:
             self._farewell()
         else:
             self._expect(self._transaction.patience())
@@ -163,7 +229,7 @@ class Receiver(Protocol):
         End the connection behind our last words.
 
         Where the client may still be sending only our half is closed at first: closing all with octets unread would
-        make TCP throw away the reply that says why.
+        make TCP throw away the reply that says why. TLS waits for the client's end behind ours (RFC 8446 6.1).
         """
         if self._closing:
             return
@@ -171,7 +237,10 @@ class Receiver(Protocol):
         self._transaction.discard()
         self._expect(self.house.patience.farewell)
         self.transport.unregisterProducer()
-        if self.session.farewell:
+        if self.session.client.tls:
+            self.transport.resumeProducing()
+            self.transport.loseConnection()
+        elif self.session.farewell:
             self.transport.loseConnection()
         else:
             self.transport.resumeProducing()
@@ -192,6 +261,9 @@ class Receiver(Protocol):
         if self._closing:
             self.transport.abortConnection()
             return
+        if self._shaking:
+            self._cut(f"it took longer than {self.house.patience.handshake:g} s")
+            return
         self._until += self.house.patience.command
         self._timeout = self.house.clock.callLater(self.house.patience.command, self._timedOut)
         if not self._waiting:  # else it is us who are slow
@@ -199,11 +271,21 @@ class Receiver(Protocol):
             self.session.close(wording.timedOut(self.house.settings.host))
             self._run()
 
-    def answer(self, reply: Reply) -> None:
-        """Answer the undecided event, now or after a Deferred."""
+    def answer(self, reply: Reply, octets: int = 0, account: Address | None = None) -> None:
+        """Answer the undecided event, now or after a Deferred; see L{ServerSession.answer}."""
         if self._closing:
             return  # nobody is there to hear it
-        self.session.answer(reply)
+        self.session.answer(reply, octets, account)
+        self._answered()
+
+    def challenge(self, octets: bytes) -> None:
+        """Answer a step of a login with another; see L{ServerSession.challenge}."""
+        if not self._closing:
+            self.session.challenge(octets)
+            self._answered()
+
+    def _answered(self) -> None:
+        """Go on, where the answer has come later."""
         if self._waiting:
             self._waiting = False
             if self._paused:
@@ -215,9 +297,12 @@ class Receiver(Protocol):
 
 class ReceiverFactory(Factory):
     """
-    Makes a L{Receiver} for each connection.
+    Makes a L{Receiver} for each connection to one kind of port.
 
     @ivar date: the RFC 5322 date, for the greeting.
+    @ivar contexts: the certificates; L{None} where there is no TLS.
+    @ivar logins: who may log in; L{None} where nobody may.
+    @ivar implicit: whether TLS comes first.
     @ivar refusals: the daemon's log of them; to be flushed at the end.
     """
 
@@ -233,6 +318,7 @@ class ReceiverFactory(Factory):
         patience: Patience,
         clock: IReactorTime,
         date: Callable[[float], str],
+        contexts: ServerContexts | None = None,
     ) -> None:
         self.settings = settings
         self.admission = admission
@@ -242,6 +328,9 @@ class ReceiverFactory(Factory):
         self.patience = patience
         self.clock = clock
         self.date = date
+        self.contexts = contexts
+        self.logins: ILogins | None = None
+        self.implicit = False
         self.refusals = Refusals(clock)
         self._numbers = count(1)
 
@@ -250,5 +339,25 @@ class ReceiverFactory(Factory):
         peer = getattr(addr, "host", "")
         if peer.startswith("::ffff:"):
             peer = peer[7:]  # IPv4-mapped: spec 3 compares it as IPv4
-        session = ServerSession(self.settings, peer, self.admission.exempt(Client(peer)))
-        return Receiver(self, session, next(self._numbers), peer)
+        client = Client(peer)
+        client = Client(peer, known=True) if self.admission.exempt(client) else client
+        return Receiver(self, self.session(client), next(self._numbers), peer)
+
+    def session(self, client: Client, tls: str = "", binding: Binding | None = None) -> ServerSession:
+        """
+        What a connection begins with, in clear or inside TLS.
+
+        @param client: of whom address and C{known} count.
+        @param tls: version and cipher; empty in clear.
+        @param binding: see L{ILogins}.
+        """
+        offered: tuple[str, ...] = ()
+        if self.logins is not None:
+            offered = self.logins.mechanisms(Client(client.address, tls=tls), binding)
+        return ServerSession(self.settings, client.address, client.known, tls, offered)
+
+    def beside(self, settings: ServerSettings, logins: ILogins | None, implicit: bool = False) -> "ReceiverFactory":
+        """One for another kind of port, which shares all else: the crowd, the numbers of connections, the logs."""
+        other = copy(self)
+        other.settings, other.logins, other.implicit = settings, logins, implicit
+        return other

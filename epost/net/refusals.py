@@ -36,7 +36,10 @@ class Refusals:
         @param sender: in whose message, with a blank in front; empty where the path tells.
         """
         whom, said, why = safe(str(path or "")), safe(str(decision.reply)), safe(str(decision.because))
-        text = f"{peer} {verb} <{whom}>{safe(sender)} refused: {said} by {why}"
+        self.say(f"{peer} {verb} <{whom}>{safe(sender)} refused: {said} by {why}")
+
+    def say(self, text: str) -> None:
+        """Tell something else that clients can bring about as often as they like. @param text: one that is safe."""
         now = self._clock.seconds()
         if now >= self._quiet and not self._texts:
             self._quiet = now + SECONDS

@@ -1,10 +1,11 @@
 """
-What a client hands over, from MAIL to the reply to the end of data: the session's events, to admission and intake.
+What a client hands over, from MAIL to the reply to the end of data, and as whom: the session's events, to admission,
+intake and logins.
 
 It decides nothing and stores nothing; it keeps what was decided until it is needed, and answers each event once, now or
 when a Deferred fires. The connection that the client has is the business of L{epost.net.receiver}.
 
-RFC 5321 3.3 (mail transactions), 4.5.3.2.5 and 6 (timeouts within content); spec 8.
+RFC 5321 3.3 (mail transactions), 4.5.3.2.5 and 6 (timeouts within content); RFC 4954 (AUTH); spec 8.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from epost.interfaces import IAdmission, IDraft, IIntake
+from epost.interfaces import Challenge, IAdmission, IDraft, IIntake, ILogin, ILogins, Outcome
 from epost.mail.address import Address
 from epost.mail.decision import Decision
 from epost.mail.envelope import Envelope
@@ -25,7 +26,20 @@ from epost.mail.reply import Refused, Reply
 from epost.net.crowd import Crowd
 from epost.net.refusals import Refusals
 from epost.smtp import wording
-from epost.smtp.server import Content, Data, Discard, End, Event, Hello, Mail, Rcpt, ServerSession
+from epost.smtp.server import (
+    Auth,
+    Content,
+    Data,
+    Discard,
+    End,
+    Event,
+    Hello,
+    Mail,
+    Rcpt,
+    Response,
+    ServerSession,
+    StartTls,
+)
 
 _log = Logger()
 
@@ -43,12 +57,14 @@ class Patience:
     @ivar content: between two pieces of content.
     @ivar message: for a whole content, and a second more for each L{SLOW} octets of it.
     @ivar farewell: until a client has read our last words and closed.
+    @ivar handshake: for one of TLS.
     """
 
     command: float = 300.0
     content: float = 180.0
     message: float = 600.0
     farewell: float = 5.0
+    handshake: float = 30.0
 
 
 class House(Protocol):
@@ -56,6 +72,7 @@ class House(Protocol):
 
     admission: IAdmission
     intake: IIntake
+    logins: ILogins | None
     crowd: Crowd
     refusals: Refusals
     patience: Patience
@@ -72,8 +89,17 @@ class Guest(Protocol):
     def leave(self, reply: Reply) -> None:
         """See L{epost.net.crowd.Member}."""
 
-    def answer(self, reply: Reply) -> None:
+    def answer(self, reply: Reply, octets: int = 0, account: Address | None = None) -> None:
         """Answer the event that is undecided."""
+
+    def challenge(self, octets: bytes) -> None:
+        """Answer a step of a login by another."""
+
+    def secure(self) -> None:
+        """Begin a handshake."""
+
+    def binding(self, name: str) -> bytes | None:
+        """A channel binding of the connection."""
 
 
 class Transaction:
@@ -87,6 +113,7 @@ class Transaction:
     _verdict: Decision
     _name: Name
     _until: float  # when patience with the content ends
+    _login: ILogin | None = None  # one that has begun
 
     def __init__(self, house: House, guest: Guest) -> None:
         self.house = house
@@ -107,12 +134,57 @@ class Transaction:
     def _hello(self, event: Hello) -> None:
         """Nothing is to be done."""
 
+    def _secure(self, event: StartTls) -> None:
+        """STARTTLS was answered."""
+        self.guest.secure()
+
+    def _beginLogin(self, event: Auth) -> None:
+        """AUTH: a login by a mechanism. One that the client gave up before is forgotten."""
+        logins = self.house.logins
+        assert logins is not None, "a port without logins has no AUTH"
+        try:
+            self._login = logins.begin(event.mechanism, self.guest.session.client, self.guest.binding)
+        except Refused as refused:
+            self.guest.answer(refused.reply)
+        else:
+            self._goOn(event.response)
+
+    def _continueLogin(self, event: Response) -> None:
+        self._goOn(event.octets)
+
+    def _goOn(self, response: bytes | None) -> None:
+        """The next step of a login."""
+        assert self._login is not None
+        said = self._login.step(response)
+        if isinstance(said, Deferred):
+            said.addCallbacks(self._stepped, self._unable)
+        else:
+            self._stepped(said)
+
+    def _stepped(self, said: Challenge | Outcome) -> None:
+        if isinstance(said, Challenge):
+            self.guest.challenge(said.octets)
+            return
+        self._login = None
+        if said.account is not None:
+            tls = self.guest.session.client.tls or "in clear"
+            _log.info("{peer} logged in as {account}, {tls}", peer=self.guest.peer, account=said.account, tls=tls)
+        self.guest.answer(said.reply, account=said.account)
+
+    def _unable(self, failure: Failure) -> None:
+        """A defect of ours."""
+        _log.failure("a login from {peer}", failure, peer=self.guest.peer)
+        self._login = None
+        self.guest.answer(wording.loginsBusy())
+
     def _decideMail(self, event: Mail) -> None:
         """MAIL: the rules, then a number."""
         house = self.house
         verdict = house.admission.sender(self.guest.session.client, event.path, event.blank)
         reply = verdict.reply
-        if verdict.accepts:
+        if verdict.octets and (event.size or 0) > verdict.octets:
+            reply = wording.tooBig()
+        elif verdict.accepts:
             try:
                 self._name = house.intake.name(event.size or 0)
             except Refused as refused:
@@ -121,7 +193,7 @@ class Transaction:
             self._recipients.clear()
         else:
             house.refusals.tell(self.guest.peer, "MAIL", event.path, verdict)
-        self.guest.answer(reply)
+        self.guest.answer(reply, verdict.octets)
 
     def _decideRcpt(self, event: Rcpt) -> None:
         """RCPT: the rules, which may have to ask the next hop."""
@@ -208,6 +280,9 @@ class Transaction:
 
 _ACTIONS: dict[type[Event], Callable[..., None]] = {
     Hello: Transaction._hello,
+    StartTls: Transaction._secure,
+    Auth: Transaction._beginLogin,
+    Response: Transaction._continueLogin,
     Mail: Transaction._decideMail,
     Rcpt: Transaction._decideRcpt,
     Data: Transaction._openDraft,
