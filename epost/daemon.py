@@ -10,6 +10,7 @@ the start with the words that say so and with status 1.
 """
 
 import gc
+import os
 import resource
 import signal
 import socket
@@ -28,13 +29,18 @@ from twisted.logger import Logger
 
 from epost import __version__, reload
 from epost.admission import Admission
+from epost.allowance import Allowance, Answered, Quota
 from epost.dispatch import Dispatcher
+from epost.expansion import Expansion, Returning
 from epost.intake import Intake, Marks
 from epost.lanes import Limits
+from epost.letters import Letters
 from epost.mail import retry, trace
 from epost.mail.address import Address
+from epost.mail.entry import Entry
 from epost.mail.fault import Fault
 from epost.mail.route import Local
+from epost.mail.srs import Srs
 from epost.net import caller, security
 from epost.net.carrier import Carrier
 from epost.net.crowd import Crowd
@@ -43,16 +49,17 @@ from epost.net.receiver import ReceiverFactory
 from epost.net.tls import Pairs, ServerContexts, read, reason
 from epost.net.transaction import Patience
 from epost.returns import Letterhead
-from epost.routes import Router
 from epost.settings import Settings
 from epost.smtp.settings import ServerSettings
 from epost.storage.disk import Disk, IDisk
 from epost.storage.durable import Commits, makeFolder
+from epost.storage.hints import Hints
 from epost.storage.inbox import Inbox
 from epost.storage.journal import ReceiveLog, SenderLog
 from epost.storage.lock import FolderLock, FolderTaken
 from epost.storage.places import Places
 from epost.storage.room import Room
+from epost.storage.secret import secrets
 from epost.storage.serial import Serial, SerialDamaged
 from epost.storage.spool import INCOMING, Spool
 from epost.storage.thread import CommitThread, Worker
@@ -109,6 +116,7 @@ class Daemon(MultiService):
         self._ports: list[IListeningPort] = []
         self._unheard: list[str] = []
         self.contexts: ServerContexts | None = None
+        self.hints: Hints | None = None
         self._disk = disk or Disk()
         self._pool = pool or CommitThread()
 
@@ -199,21 +207,34 @@ class Daemon(MultiService):
         inbox = Inbox(disk, places, self.commits, serial.first, clock.seconds) if places else None
         self.senderLog = SenderLog(f"{root}/senderlog", clock)
         self.receiveLog = ReceiveLog(f"{root}/receivelog", clock)
-        router = Router(self.directories)
+        accepted = self._accepted
+        srs = Srs(secrets(disk, root, os.urandom(30))) if settings.forwarding.srs else None
+        router = Expansion(self.directories, srs, clock.seconds)
+        letters: Letters | None = None
+        allowance: Allowance | None = None
+        if inbox is not None:
+            hints = self.hints = Hints(disk, root, clock, inThread, fromThread)
+            answered, name = Answered(hints, clock.seconds), settings.server.name
+            letters = Letters(self.directories, serial, spool, router, answered, clock, name, accepted)
+            allowance = Allowance(hints, clock.seconds, letters.warnAllowance)
         carrier = self._carrier(clock)
         verifier = Verifier(router, carrier, clock, settings.relay.verify_known, settings.relay.verify_unknown)
         senders = reload.Restrictions(boxFolders(settings), clock.seconds)
-        admission = Admission(self.directories, inbox, verifier if settings.relay.verify else None, senders)
-        self.dispatcher = self._dispatcher(inbox, router, carrier, clock)
+        verify = verifier if settings.relay.verify else None
+        admission = Admission(self.directories, inbox, verify, senders, allowance)
+        if inbox is not None and letters is not None:
+            inbox.subscribe(Quota(hints, clock.seconds, admission.limit, letters.warnQuota).seen)
+        self.dispatcher = self._dispatcher(inbox, router, carrier, clock, letters)
         self.directories.subscribe(verifier.forget)
         self.directories.subscribe(self.dispatcher.lookAgain)
         marks = Marks(settings.server.name, __version__, settings.limits.received)
-        accepted = self.dispatcher.accepted
         lacks = self._room(root, places).lacks
-        intake = Intake(marks, serial, spool, inbox, router, self.senderLog, clock, accepted, admission.ours, lacks)
+        ours, log = admission.ours, self.senderLog
+        intake = Intake(marks, serial, spool, inbox, router, log, clock, accepted, ours, lacks, letters)
         patience = Patience(settings.timeouts.command, settings.timeouts.block)
+        decides = Returning(admission, router) if srs else admission
         self._door.inside = ReceiverFactory(
-            self._serverSettings(), admission, intake, self.receiveLog, self.crowd, patience, clock, trace.date
+            self._serverSettings(), decides, intake, self.receiveLog, self.crowd, patience, clock, trace.date
         )
 
     def _secure(self) -> None:
@@ -279,7 +300,18 @@ class Daemon(MultiService):
             trust=self._trust,
         )
 
-    def _dispatcher(self, inbox: Inbox | None, router: Router, carrier: Carrier, clock: IReactorTime) -> Dispatcher:
+    def _accepted(self, entry: Entry) -> None:
+        """A message is in the queue."""
+        self.dispatcher.accepted(entry)
+
+    def _dispatcher(
+        self,
+        inbox: Inbox | None,
+        router: Expansion,
+        carrier: Carrier,
+        clock: IReactorTime,
+        letters: Letters | None,
+    ) -> Dispatcher:
         """The queue."""
         settings = self.settings
         gateway = settings.relay.gateway
@@ -295,7 +327,7 @@ class Daemon(MultiService):
         )
         limits = Limits(settings.queue.concurrency, settings.queue.per_destination)
         return Dispatcher(
-            self.spool, inbox, router, carrier, self.senderLog, clock, letterhead, patience, limits, GRACE
+            self.spool, inbox, router, carrier, self.senderLog, clock, letterhead, patience, limits, GRACE, letters
         )
 
     def _noticeDomain(self, sender: Address) -> str:
@@ -314,6 +346,8 @@ class Daemon(MultiService):
         await DeferredList([cast("Deferred[None]", port.stopListening() or succeed(None)) for port in self._ports])
         await self.crowd.disperse(self.reactor, GRACE)
         await cast("Deferred[object]", super().stopService() or succeed(None))  # type: ignore[no-untyped-call]
+        if self.hints is not None:
+            await self.hints.release()
         await self.spool.release()
         await self.commits.close()
         self.serial.release()

@@ -12,6 +12,7 @@ House contract 2 and 3; spec 6 (order of the senderlog), 9, 10; RFC 5321 4.5.4.
 """
 
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from twisted.logger import Logger
 
 from epost.agenda import Agenda
 from epost.errand import Desk, Errand, Open, endTogether
-from epost.interfaces import ICarrier, IInbox, IRouter, ISenderLog, ISpool, Parcel, Report
+from epost.interfaces import ICarrier, IContent, IInbox, IReplies, IRouter, ISenderLog, ISpool, Parcel, Report
 from epost.lanes import Lanes, Limits
 from epost.mail import trace
 from epost.mail.entry import Attempt, Entry, Fate
@@ -73,10 +74,12 @@ class Dispatcher(Service):
         patience: Patience | None = None,
         limits: Limits | None = None,
         grace: float = 10.0,
+        replies: IReplies | None = None,
     ) -> None:
         """
         @param inbox: L{None} on a daemon without mailboxes.
         @param grace: seconds that attempts have to end when the service stops.
+        @param replies: is told of what arrives for who is away; L{None} on a daemon without mailboxes.
         """
         self.spool = spool
         self.inbox = inbox
@@ -85,6 +88,7 @@ class Dispatcher(Service):
         self.patience = patience or Patience()
         self.limits = limits or Limits()
         self.grace = grace
+        self.replies = replies
         self.returns = Returns(letterhead, spool, inbox, router, senderLog, clock, self.patience, self.accepted)
         self._desk = Desk(spool, senderLog, clock, self.patience, self._less)
         self._lanes = Lanes(carrier, self.limits, clock, self._spawn, self._recall)
@@ -239,6 +243,9 @@ class Dispatcher(Service):
             heading = trace.delivery(parcel.envelope.sender, parcel.recipients[0])
             if not _reached(errand.message.entry, host):
                 await self.inbox.deliver(box, errand.name, heading, parcel.content)
+                sender = parcel.envelope.sender
+                if self.replies is not None and self.replies.awaits(box, sender):
+                    self.replies.arrived(box, parcel.recipients[0], sender, _begin(parcel.content))
             reply = DELIVERED
         except Refused as refused:
             reply = refused.reply
@@ -323,6 +330,13 @@ def _cancel(tasks: "list[Deferred[None]]") -> None:
     """Abandon what has not ended."""
     for task in tasks:
         task.cancel()
+
+
+def _begin(content: IContent) -> bytes:
+    """The header of a message, as much of it as anybody looks at; nothing where it cannot be read now."""
+    with suppress(Refused):
+        return next(iter(content.parts()), b"")
+    return b""
 
 
 def _reached(entry: Entry, host: str) -> bool:

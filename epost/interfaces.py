@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from epost.mail.address import Address
+from epost.mail.copy import Copy
 from epost.mail.decision import Allowed, Because, Client, Decision
 from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
@@ -151,6 +152,34 @@ class IRouter(Interface):
 
     def route(address: Address) -> Route:
         """The next place of an address after aliases."""
+
+
+class IExpansion(IRouter):
+    """What becomes of a message between its client and its recipients."""
+
+    def copies(envelope: Envelope) -> Sequence[Copy]:
+        """
+        What is to be stored of a message: at least one; together they are for all of its recipients.
+
+        @param envelope: as the client handed it over.
+        @raise Refused: 5xx: a recipient cannot have this message.
+        """
+
+
+class IReplies(Interface):
+    """Who is away."""
+
+    def awaits(box: Local, sender: Address | None) -> bool:
+        """Whether L{arrived} is to be told of what a mailbox gets from somebody; most have nothing to say."""
+
+    def arrived(box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
+        """
+        A message is durable in a mailbox, or where that sends it on to: it may get an automatic reply.
+
+        @param recipient: by which address it came, after aliases.
+        @param sender: its reverse path.
+        @param header: its begin, L{epost.mail.autoreply.HEADER_OCTETS} or all of the header.
+        """
 
 
 class IAdmission(Interface):

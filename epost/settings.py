@@ -154,6 +154,19 @@ class Relay:
 
 
 @dataclass(frozen=True, slots=True)
+class Forwarding:
+    """Mail that accounts and aliases here send on to the outside."""
+
+    srs: bool = key(
+        forms.FLAG,
+        False,
+        "Whether mail from outside goes on with a reverse path of ours (SRS), so that the next server's SPF holds for "
+        "us; what is returned to that is passed back. The key lies in srs.secret in the work folder.",
+        "backend",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Tables:
     """Tables of rules, read again when they change."""
 
@@ -350,6 +363,7 @@ class Settings:
     domains: Domains
     mailboxes: Mailboxes | None
     relay: Relay
+    forwarding: Forwarding
     tables: Tables
     tls: Tls
     limits: Limits
@@ -394,6 +408,7 @@ SECTIONS: dict[str, type] = {
     "domains": Domains,
     "mailboxes": Mailboxes,
     "relay": Relay,
+    "forwarding": Forwarding,
     "tables": Tables,
     "tls": Tls,
     "limits": Limits,

@@ -8,8 +8,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from epost.intake import Intake, Marks
-from epost.interfaces import IDraft, IIntake, IRouter
+from epost.interfaces import IDraft, IExpansion, IIntake, IReplies
 from epost.mail.address import Address, parseAddress
+from epost.mail.copy import Copy
 from epost.mail.decision import Client
 from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
@@ -28,18 +29,56 @@ RECEIVED = (
 )
 
 
-@implementer(IRouter)
+@implementer(IExpansion)
 class Town:
-    """C{all@test.jp} is user1 and bucho, C{chief@test.jp} is bucho; test.jp is here, hold.example held."""
+    """
+    C{all@test.jp} is user1 and bucho, C{chief@test.jp} is bucho; test.jp is here, hold.example held; C{staff@test.jp}
+    is a list of two, and kacho's mail goes to C{home.example} as well, tanaka's there alone.
+    """
 
     def expand(self, address: Address) -> tuple[Address, ...]:
         names = {"all": ["user1", "bucho"], "chief": ["bucho"]}.get(address.local)
         return tuple(parseAddress(f"{name}@test.jp") for name in names) if names else (address,)
 
+    def copies(self, envelope: Envelope) -> tuple[Copy, ...]:
+        named = {path.local for path in envelope.recipients}
+        plain = {
+            end.key: end
+            for path in envelope.recipients
+            if path.local not in ("staff", "tanaka")
+            for end in self.expand(path)
+        }
+        found = [Copy(replace(envelope, recipients=tuple(plain.values())))] if plain else []
+        if "staff" in named:
+            members = (parseAddress("a@x.example"), parseAddress("user1@test.jp"))
+            changed = Envelope(parseAddress("staff-bounces@test.jp"), members)
+            found.append(Copy(changed, b"List-Id: <staff.test.jp>\r\n", "staff.test.jp"))
+        for local in ("kacho", "tanaka"):
+            if local in named:
+                by = parseAddress(f"{local}@test.jp")
+                changed = replace(envelope, recipients=(parseAddress(f"{local}@home.example"),))
+                passed = () if local in ("kacho",) else (Local(local, "test.jp"),)
+                found.append(Copy(changed, f"Delivered-To: {by}\r\n".encode(), by=by, kept=not passed, passed=passed))
+        return tuple(found)
+
     def route(self, address: Address) -> Route:
         if address.domain == "hold.example":
             return Held("gateway.dat:3")
         return Local(address.key[0], "test.jp") if address.domain == "test.jp" else Onward(address.domain)
+
+
+@implementer(IReplies)
+class Away:
+    """tanaka and bucho are away. @ivar told: what arrived for them."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, str, bytes]] = []
+
+    def awaits(self, box: Local, sender: Address | None) -> bool:
+        return box.user in ("tanaka", "bucho") and sender is not None
+
+    def arrived(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
+        self.told.append((box.user, str(recipient), str(sender), header))
 
 
 class IntakeTests(SynchronousTestCase):
@@ -52,6 +91,7 @@ class IntakeTests(SynchronousTestCase):
         self.spool, self.inbox, self.log = MemorySpool(), MemoryInbox(), SenderLogRecorder()
         self.accepted: list[Entry] = []
         self.mailboxes = True
+        self.away = Away()
 
     def intake(self) -> Intake:
         return Intake(
@@ -65,6 +105,7 @@ class IntakeTests(SynchronousTestCase):
             self.accepted.append,
             lambda client, sender: sender is not None and sender.domain == "test.jp",
             lambda size: size > 1000,
+            self.away,
         )
 
     def take(self, content: bytes, *recipients: str, sender: str | None = "sato@test-sample00.jp") -> IDraft:
@@ -87,7 +128,7 @@ class IntakeTests(SynchronousTestCase):
         """The parts claim their roles."""
         verifyObject(IIntake, self.intake())
         verifyObject(IDraft, self.take(b"", "user1@test.jp"))
-        verifyObject(IRouter, Town())
+        verifyObject(IExpansion, Town())
 
     def test_oneMailboxNeedsNoSpool(self) -> None:
         """What leads to one mailbox alone stands there, with its trace, when the 250 is due; the log tells it."""
@@ -177,3 +218,109 @@ class IntakeTests(SynchronousTestCase):
         refused = self.failureResultOf(self.take(b"a\r\n", "user2@test-sample00.jp").commit(), Refused).value
         self.assertEqual(refused.reply.code, 452)
         self.assertEqual((self.accepted, self.log.calls), ([], []))
+
+    # Several copies.
+
+    def test_aListAndAnother(self) -> None:
+        """
+        A list and another recipient are two messages, the first under the number that the client hears. Neither is
+        sent, nor is there a 250, before both are durable.
+        """
+        self.spool.ticks.manual = True
+        draft = self.take(b"Subject: a\r\n\r\nb\r\n", "user1@test.jp", "staff@test.jp")
+        fired = draft.commit()
+        self.assertNoResult(fired)
+        self.assertEqual(self.accepted, [])
+        self.spool.ticks.tick()
+        self.successResultOf(fired)
+        one, two = self.accepted
+        self.assertEqual((str(one.name), str(two.name)), ("B0000000186", "B0000000187"))
+        self.assertEqual(str(one.envelope.sender), "sato@test-sample00.jp")
+        self.assertEqual(str(two.envelope.sender), "staff-bounces@test.jp")
+        self.assertEqual(self.spool.contents[one.name.stem], RECEIVED + b"Subject: a\r\n\r\nb\r\n")
+        whole = RECEIVED + b"List-Id: <staff.test.jp>\r\nSubject: a\r\n\r\nb\r\n"
+        self.assertEqual((self.spool.contents[two.name.stem], two.size), (whole, len(whole)))
+        self.assertEqual(self.inbox.boxes, {})
+
+    def test_oneCopyFails(self) -> None:
+        """Where the disk takes one copy alone the client hears so, and the other is gone too."""
+        for which in range(2):
+            commit, seen = self.spool.ticks.commit, []
+
+            def failing(then, which=which, commit=commit, seen=seen):  # type: ignore[no-untyped-def]
+                seen.append(then)
+                if len(seen) == which + 1:
+                    self.spool.ticks.faults.append(Reply(452, ("full",), "4.3.1"))
+                return commit(then)
+
+            self.spool.ticks.commit = failing  # type: ignore[method-assign]
+            refused = self.failureResultOf(self.take(b"a: b\r\n", "user1@test.jp", "staff@test.jp").commit(), Refused)
+            self.assertEqual(refused.value.reply.code, 452)
+            self.assertEqual((self.spool.entries, self.accepted, len(seen)), ({}, [], 2))
+            self.spool.ticks.commit = commit  # type: ignore[method-assign]
+
+    def test_noNumber(self) -> None:
+        """Where there is no number for another copy nothing is begun."""
+        intake = self.intake()
+        name = intake.name(0)
+        intake.serial = MemorySerial(187, [Reply(451, ("no",), "4.3.0")])
+        paths = tuple(map(parseAddress, ("user1@test.jp", "staff@test.jp")))
+        self.assertRaises(Refused, intake.open, name, OFFICE, Envelope(parseAddress("a@b.example"), paths))
+        self.assertEqual((self.spool.entries, self.accepted), ({}, []))
+
+    def test_aListHasHadIt(self) -> None:
+        """What a list has distributed, and an automatic reply, do not go to it: all of the message is refused."""
+        for header in (
+            b"Subject: a\r\nLIST-ID: Staff\r\n <STAFF.test.jp>\r\n\r\n",
+            b"Auto-Submitted: auto-replied (vacation)\r\n\r\n",
+        ):
+            refused = self.failureResultOf(self.take(header, "user1@test.jp", "staff@test.jp").commit(), Refused)
+            self.assertEqual(refused.value.reply, wording.looping())
+            self.assertEqual((self.spool.entries, self.accepted), ({}, []))
+        for header in (b"List-Id: <other.test.jp>\r\n\r\n", b"Auto-Submitted: auto-generated\r\n\r\n"):
+            self.successResultOf(self.take(header, "staff@test.jp").commit())
+        self.assertEqual(len(self.accepted), 2)
+
+    def test_sentOnBefore(self) -> None:
+        """What an address has sent on is kept in its mailbox and not sent on again; refused where it is not kept."""
+        header = b"Delivered-To: <KACHO@test.jp>\r\n\r\n"
+        self.successResultOf(self.take(header, "kacho@test.jp").commit())
+        self.assertEqual([str(path) for path in self.accepted[0].envelope.recipients], ["kacho@test.jp"])
+        self.assertEqual(len(self.accepted), 1)
+        self.successResultOf(self.take(b"Delivered-To: user1@test.jp\r\n\r\n", "kacho@test.jp").commit())
+        self.assertEqual(len(self.accepted), 3)
+        self.assertIn(b"\r\nDelivered-To: kacho@test.jp\r\n", self.spool.contents[self.accepted[2].name.stem])
+        draft = self.take(b"Delivered-To: tanaka@test.jp\r\n\r\n", "tanaka@test.jp")
+        self.assertEqual(self.failureResultOf(draft.commit(), Refused).value.reply, wording.looping())
+
+    def test_severalInCircles(self) -> None:
+        """Too many Received fields are so for copies too; what a client gives up leaves nothing."""
+        draft = self.take(b"Received: x\r\n" * 3 + b"\r\n", "user1@test.jp", "staff@test.jp")
+        self.assertEqual(self.failureResultOf(draft.commit(), Refused).value.reply, wording.tooManyReceived())
+        self.take(b"a: b\r\n", "user1@test.jp", "staff@test.jp").discard()
+        self.assertEqual((self.spool.entries, self.accepted), ({}, []))
+
+    # Who is away.
+
+    def test_away(self) -> None:
+        """Who is away is told of what is durable in his mailbox, with its header; others are not."""
+        draft = self.take(b"Subject: a\r\n\r\nb\r\n", "bucho@test.jp")
+        self.assertEqual(self.away.told, [])
+        self.successResultOf(draft.commit())
+        ((user, recipient, sender, header),) = self.away.told
+        self.assertEqual((user, recipient, sender), ("bucho", "bucho@test.jp", "sato@test-sample00.jp"))
+        self.assertTrue(header.startswith(b"Subject: a\r\n\r\n"))
+        self.successResultOf(self.take(b"a: b\r\n", "user1@test.jp").commit())
+        self.successResultOf(self.take(b"a: b\r\n", "bucho@test.jp", sender=None).commit())
+        self.assertEqual(len(self.away.told), 1)
+
+    def test_awayAndSentOn(self) -> None:
+        """Who has all of his mail sent on may be away too; whoever keeps it is told when it is delivered."""
+        self.successResultOf(self.take(b"a: b\r\n", "tanaka@test.jp", "kacho@test.jp").commit())
+        self.assertEqual([told[:2] for told in self.away.told], [("tanaka", "tanaka@test.jp")])
+
+    def test_notStored(self) -> None:
+        """What was not stored is answered by nobody."""
+        self.inbox.ticks.faults.append(Reply(452, ("full",), "4.3.1"))
+        self.failureResultOf(self.take(b"a: b\r\n", "bucho@test.jp").commit(), Refused)
+        self.assertEqual(self.away.told, [])

@@ -13,7 +13,7 @@ RFC 3834 2 (when), 3.1 (what); RFC 2369, RFC 2919 (lists); RFC 5322 3.6.4 (Refer
 
 import re
 from base64 import b64encode, encodebytes
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from email.errors import HeaderParseError
@@ -100,13 +100,13 @@ class Letter:
     def addressed(self, own: Iterable[Address]) -> bool:
         """Whether it names one of some addresses as a recipient."""
         keys = {address.key for address in own}
+        return any(address.key in keys for address in self.recipients())
+
+    def recipients(self) -> Iterator[Address]:
+        """Whom it names as recipients."""
         for text in _MAILBOX.findall(self.all(*_TO)):
-            try:
-                if parseAddress(text).key in keys:
-                    return True
-            except AddressError:
-                continue
-        return False
+            with suppress(AddressError):
+                yield parseAddress(text)
 
 
 def declined(

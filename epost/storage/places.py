@@ -23,7 +23,9 @@ SUFFIX = ".MSG"
 FOLDERS = ("tmp", "new", "cur")
 NO_BOX = Reply(550, ("mailbox unavailable",), "5.1.1")
 
-_WORK_FOLDERS = frozenset(("incoming", "holding", "dead", "senderlog", "receivelog", "serial", "hints", "lock"))
+_WORK_FOLDERS = frozenset(
+    ("incoming", "holding", "dead", "senderlog", "receivelog", "serial", "hints", "lock", "srs.secret")
+)
 _PLACEHOLDER = re.compile("%(?:USERNAME|DOMAIN)%", re.IGNORECASE)
 _ODD = re.compile(rb"[^a-z0-9._+=-]|^\.")
 

@@ -168,15 +168,15 @@ class Directory:
 
     def ways(self, address: Address) -> tuple[Way, ...]:
         """Where an address leads over aliases and forwarding: at least itself, each end once. A list is an end."""
-        return walk(self._start(address), self._signs)
-
-    def expand(self, address: Address) -> tuple[Address, ...]:
-        """The addresses of L{ways}."""
         start = self._start(address)
         account = self.accounts.find(start)
         if self.aliases.find(start, self.isName) is None and (account is None or not account.details.forward):
-            return (start,)  # as most do: this is asked for every message
-        return tuple(way.address for way in walk(start, self._signs))
+            return (Way(start),)  # as most do: this is asked for every message
+        return walk(start, self._signs)
+
+    def expand(self, address: Address) -> tuple[Address, ...]:
+        """The addresses of L{ways}."""
+        return tuple(way.address for way in self.ways(address))
 
     def aliased(self, address: Address) -> tuple[Address, ...]:
         """Where an address leads over aliases alone: whom it names, whatever they have done with their mail."""
@@ -285,13 +285,15 @@ def build(
     def taken(address: Address) -> str | None:
         return "an account" if accounts.isAccount(address) else "an alias" if aliases.exact(address) else None
 
+    lists = readLists(*texts.get("lists", empty), members or {}, ground.local, taken, faults)
+    owners = [alias for one in lists for alias in one.aliases if not taken(alias.pattern)]
     directory = Directory(
         ground,
         readEffect(*texts.get("effect", empty), faults),
         readHops(*texts.get("gateway", empty), faults, notes),
         accounts.detailed(readDetails(*texts.get("details", empty), accounts.isAccount, faults)),
-        aliases,
-        readLists(*texts.get("lists", empty), members or {}, ground.local, taken, faults),
+        AliasTable([*aliases, *(alias for alias in owners if lists.find(alias.pattern) is None)]) if lists else aliases,
+        lists,
     )
     for hop, because in directory.hops.hops:
         if hop in ground.listening:
@@ -307,8 +309,9 @@ def build(
 
 def _aliasNotes(directory: Directory, notes: list[Fault]) -> None:
     """Whether aliases lead to somebody; a wildcard may lead to many, of whom some are."""
+    owners = {alias.pattern for one in directory.lists for alias in one.aliases}  # of whom the list's note tells
     for alias in directory.aliases:
-        for target in alias.targets if not alias.wild else ():
+        for target in alias.targets if not alias.wild and alias.pattern not in owners else ():
             there = directory.normal(target)
             if not directory.isSomebody(there) and directory.aliases.find(there, directory.isName) is None:
                 why = f"{alias.pattern} leads to {target}, who is nobody"

@@ -8,7 +8,8 @@ lists.toml: small mailing lists (spec 5).
     name = "Staff"
 
 A list is an address like an account, and the only one of its name. Its members stay in it: who expands the address of a
-list gets that address, and whoever distributes the message asks for the members.
+list gets that address, and whoever distributes the message asks for the members. Beside it there are two names of its
+owner, C{staff-owner@test.jp} for people and C{staff-bounces@test.jp} for programs, unless a table has them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -19,7 +20,8 @@ from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.decision import Because
 from epost.mail.fault import Fault
 from epost.tables import toml
-from epost.tables.lines import lines
+from epost.tables.aliases import Alias, spelled
+from epost.tables.lines import Line, lines
 
 _KEYS = ("members", "owner", "post", "name")
 _POST = 'one of "members", "anybody", "owner", or a list of addresses'
@@ -47,6 +49,22 @@ class List:
     because: Because
     file: str
     line: int
+
+    @property
+    def bounces(self) -> Address:
+        """The reverse path of what it distributes; by its name programs know that they must not answer (RFC 3834 2)."""
+        return spelled(f"{self.address.local}-bounces", self.address.domain)
+
+    @property
+    def keeper(self) -> Address:
+        """Whom people write to about it."""
+        return spelled(f"{self.address.local}-owner", self.address.domain)
+
+    @property
+    def aliases(self) -> tuple[Alias, Alias]:
+        """The names of its owner."""
+        line = Line(self.file, self.line, f"{self.address}")
+        return (Alias(self.bounces, (self.owner,), line), Alias(self.keeper, (self.owner,), line))
 
     @property
     def posters(self) -> tuple[Address, ...] | None:

@@ -1,0 +1,186 @@
+"""
+What this server writes to people beside notices: automatic replies, and warnings of limits.
+
+Each is a message of the queue, under a number of its own and from the null reverse path, so nothing ever answers to it
+and what of it cannot be delivered is not returned. Nobody's 250 waits for it: a crash may lose it, as it may have lost
+the message before it was taken.
+
+That a sender had his reply is remembered first, and the reply is written then. The other way round two messages of one
+moment would have two replies, and a crash could make one for each message that the queue delivers again; this way a
+crash between the two costs a courtesy. The memory itself is written within a second (L{epost.storage.hints}): who
+writes again after a crash in that second may have a second reply.
+
+RFC 3834; RFC 5321 4.5.5.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from epost.allowance import Answered
+from epost.interfaces import IExpansion, IReplies, ISerial, ISpool, Usage
+from epost.mail import autoreply, trace
+from epost.mail.address import Address, parseAddress
+from epost.mail.entry import Entry
+from epost.mail.envelope import Envelope
+from epost.mail.name import Name, numbered
+from epost.mail.reply import Refused
+from epost.mail.route import Local
+from epost.tables.directory import Directory
+
+NAMED = 100  # recipients of a header among which an account is looked for
+
+
+@implementer(IReplies)
+class Letters:
+    """
+    Writes them.
+
+    @param directory: gives what is in force.
+    @param host: our name.
+    @param accepted: takes a message of the queue.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        directory: Callable[[], Directory],
+        serial: ISerial,
+        spool: ISpool,
+        router: IExpansion,
+        answered: Answered,
+        clock: IReactorTime,
+        host: str,
+        accepted: Callable[[Entry], None],
+    ) -> None:
+        self._directory = directory
+        self._serial = serial
+        self._spool = spool
+        self._router = router
+        self._answered = answered
+        self._clock = clock
+        self._host = host
+        self._accepted = accepted
+
+    # Automatic replies.
+
+    def awaits(self, box: Local, sender: Address | None) -> bool:
+        """See L{IReplies}."""
+        account = self._directory().accounts.at(box)
+        return account is not None and account.details.reply is not None and sender is not None
+
+    def arrived(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
+        """See L{IReplies}. Whatever is wrong here, the message has arrived."""
+        try:
+            self._answer(box, recipient, sender, header)
+        except Refused as refused:
+            self._log.warn("no automatic reply of {box}: {reply}", box=box, reply=refused.reply)
+        except Exception:
+            self._log.failure("no automatic reply of {box}", box=box)
+
+    def _answer(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
+        directory, now = self._directory(), self._clock.seconds()
+        account = directory.accounts.at(box)
+        if account is None or account.details.reply is None or sender is None:
+            return
+        letter = autoreply.Letter(header)
+        absence = account.details.reply
+        named = (sender, *islice(letter.recipients(), NAMED))
+        alone = [each for each in named if directory.aliased(each) == (account.address,)]  # a group is nobody's name
+        own = [account.address, recipient, *alone]
+        if autoreply.declined(letter, sender, own, absence, now) is not None:
+            return
+        ends = self._router.expand(sender)
+        if any(directory.lists.find(end) is not None for end in ends) or not self._answered.first(
+            account.address, sender
+        ):
+            return
+        name = numbered(self._serial.next())
+        messageId = f"{name}@{self._host}"
+        envelope, content = autoreply.compose(letter, sender, account.address, absence, messageId, now)
+        self._send(name, replace(envelope, recipients=ends), content, now)
+
+    # Warnings.
+
+    def warnAllowance(self, account: Address, text: str) -> None:
+        """
+        An account has used up what it may send; postmaster is told too.
+
+        @param text: the warning, one paragraph.
+        """
+        self._warn(account, (account, *self._postmaster(account)), f"{account} has reached its limit", text)
+
+    def warnQuota(self, box: Local, usage: Usage, limit: Usage) -> None:
+        """A mailbox is nearly full. @param limit: 0: none."""
+        account = self._directory().accounts.at(box)
+        if account is None:
+            return
+        held = []
+        if limit.octets:
+            held.append(f"{usage.octets} of {limit.octets} octets")
+        if limit.messages:
+            held.append(f"{usage.messages} of {limit.messages} messages")
+        text = (
+            f"The mailbox of {account.address} holds {' and '.join(held)}. When it is full, new mail is put off, and in "
+            "the end returned to those who send it. Please delete what you do not need any more."
+        )
+        self._warn(account.address, (account.address,), "Your mailbox is nearly full", text)
+
+    def _postmaster(self, account: Address) -> tuple[Address, ...]:
+        """Who looks after an account's domain, beside itself."""
+        found = self._directory().postmasterFor(parseAddress(f"postmaster@{account.domain}"))
+        return (found,) if found is not None and found != account else ()
+
+    def _warn(self, account: Address, people: tuple[Address, ...], subject: str, text: str) -> None:
+        """A message of postmaster's. Whatever is wrong here, what it warns of has happened."""
+        now = self._clock.seconds()
+        try:
+            name = numbered(self._serial.next())
+            head = [
+                f"From: postmaster@{account.domain}",
+                *(f"To: {person}" for person in people[:1]),
+                *(f"Cc: {person}" for person in people[1:]),
+                f"Subject: {subject}",
+                f"Date: {trace.date(now)}",
+                f"Message-Id: <{name}@{self._host}>",
+                "Auto-Submitted: auto-generated",
+                "MIME-Version: 1.0",
+                "Content-Type: text/plain; charset=utf-8",
+                "Content-Transfer-Encoding: 8bit",
+                "",
+                *_folded(text),
+                "",
+            ]
+            ends = {end: None for person in people for end in self._router.expand(person)}
+            plain = all(person.ascii for person in (*people, *ends))
+            envelope = Envelope(None, tuple(ends), utf8=not plain, body="" if plain else "8BITMIME")
+            self._send(name, envelope, "\r\n".join(head).encode(), now)
+        except Refused as refused:
+            self._log.warn("{account} is not warned: {reply}", account=account, reply=refused.reply)
+        except Exception:
+            self._log.failure("{account} is not warned", account=account)
+
+    def _send(self, name: Name, envelope: Envelope, content: bytes, now: float) -> None:
+        """Into the queue."""
+        draft = self._spool.draft(name, envelope, now)
+        draft.write(content)
+        sent: Deferred[None] = draft.commit()
+        sent.addCallback(lambda _: self._accepted(Entry(name, envelope, now, len(content))))
+        sent.addErrback(lambda failure: self._log.warn("{name} is not written: {why}", name=name, why=failure.value))
+
+
+def _folded(text: str, width: int = 76) -> list[str]:
+    """A paragraph in lines, broken at blanks alone."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append(word)
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return lines
