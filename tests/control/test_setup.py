@@ -21,8 +21,9 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from epost import reload
-from epost.control import doctorpair, setup, setuptexts
-from epost.control.doctorfinding import State
+from epost.control import setup, setuptexts
+from epost.control.doctor import pair
+from epost.control.doctor.finding import State
 from epost.control.terminal import Failure, common
 from epost.login import schemes
 from epost.mail.route import Hop
@@ -80,10 +81,10 @@ class WriteTests(Case):
             self.places = ["--folder", str(self.root / place), "--data", str(self.root / "var")]
             self.run_(*more, "--network", "192.168.0.0/24")
             halves = [
-                doctorpair.Half(*reload.load(str(self.root / place / f"{half}.toml"), half))
+                pair.Half(*reload.load(str(self.root / place / f"{half}.toml"), half))
                 for half in ("backend", "gateway")
             ]
-            found = doctorpair.pair(*halves)
+            found = pair.pair(*halves)
             self.assertEqual([str(f) for f in found if f.state is not State.OK], [])
 
     def test_password(self) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.names import dns
 from twisted.names.error import DNSNameError, DomainError
 
-from epost.control.doctorfinding import Finding, Findings
+from epost.control.doctor.finding import Finding, Findings
 from epost.net.exchanges import Asker, Asks
 from epost.settings import Settings
 

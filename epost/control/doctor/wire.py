@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from epost import __version__
-from epost.control.doctorfinding import Finding, Findings
+from epost.control.doctor.finding import Finding, Findings
 from epost.mail.reply import Reply
 from epost.mail.route import Hop
 from epost.mail.safe import safe

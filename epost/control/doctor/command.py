@@ -20,10 +20,10 @@ from twisted.internet.task import react
 
 from epost import __version__, reload
 from epost.config import readSettings
-from epost.control import doctorhost, doctorpair, doctorrelay, doctorwire
-from epost.control.doctorfinding import Finding, Findings, State
-from epost.control.doctornames import Names, asker, look
-from epost.control.doctorpair import Half
+from epost.control.doctor import host, pair, relay, wire
+from epost.control.doctor.finding import Finding, Findings, State
+from epost.control.doctor.names import Names, asker, look
+from epost.control.doctor.pair import Half
 from epost.control.terminal import CONFIGS, Failure, common, tell
 from epost.mail.fault import Fault
 from epost.settings import Settings
@@ -119,26 +119,26 @@ def _read(file: str, kind: str, found: list[Finding]) -> tuple[Any, Any]:
 def onThisMachine(settings: Settings, directory: Any) -> list[Finding]:
     """Files, disk, clock, ports of one half; and whether it is an open relay."""
     accounts = list(directory.accounts) if directory else []
-    found = [*doctorwire.ports(settings), *doctorhost.folders(settings, accounts)]
-    found += [*doctorhost.files(settings, []), *doctorhost.disk(settings), *doctorhost.clock(settings)]
+    found = [*wire.ports(settings), *host.folders(settings, accounts)]
+    found += [*host.files(settings, []), *host.disk(settings), *host.clock(settings)]
     if directory:
-        found += doctorrelay.decided(settings, directory)
-        for door in doctorwire.doors(settings):
-            found += doctorrelay.probe(settings, directory, door)
+        found += relay.decided(settings, directory)
+        for door in wire.doors(settings):
+            found += relay.probe(settings, directory, door)
     return found
 
 
 def between(backend: Half | None, gateway: Half | None, both: bool) -> list[Finding]:
     """What the halves must agree about. @param both: whether both have configurations here."""
     if backend and gateway:
-        return [*doctorpair.pair(backend, gateway), *doctorpair.live(backend, gateway)]
+        return [*pair.pair(backend, gateway), *pair.live(backend, gateway)]
     found = Findings("pair", "pair")
     if not both:
         found.remark(
             "one half is not here: whether the two agree was not looked at",
             "copy the other configuration and its tables into one folder: epost doctor --config … --gateway …",
         )
-    return [*found.all, *doctorpair.live(backend, gateway)]
+    return [*found.all, *pair.live(backend, gateway)]
 
 
 def outermost(read: dict[str, Settings | None]) -> Settings | None:

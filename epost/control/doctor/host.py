@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from epost.control.doctorfinding import Finding, Findings
+from epost.control.doctor.finding import Finding, Findings
 from epost.settings import Settings
 from epost.storage.places import Places
 from epost.storage.room import FILES, OCTETS, PART
@@ -196,7 +196,7 @@ def clock(settings: Settings, now: Callable[[], float] = time.time) -> list[Find
     """
     Whether the clock can be right: a sane year, the file system's time, nothing written in the future.
 
-    What other machines say is compared where they are heard: see L{epost.control.doctorwire}.
+    What other machines say is compared where they are heard: see L{epost.control.doctor.wire}.
     """
     found = Findings("clock", settings.kind)
     mend = "set the clock, and let chrony or systemd-timesyncd keep it: timedatectl set-ntp true"

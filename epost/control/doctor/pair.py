@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from epost.admission import decideRecipient, decideSender
-from epost.control.doctorfinding import Finding, Findings
-from epost.control.doctorrelay import FOREIGN, OUTSIDE, STRANGERS
-from epost.control.doctorwire import PATIENCE, doors, neighbour, talk
+from epost.control.doctor.finding import Finding, Findings
+from epost.control.doctor.relay import FOREIGN, OUTSIDE, STRANGERS
+from epost.control.doctor.wire import PATIENCE, doors, neighbour, talk
 from epost.mail.address import Address, parseAddress
 from epost.mail.decision import Client, Decision
 from epost.mail.route import Held, Hop

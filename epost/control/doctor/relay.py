@@ -8,8 +8,8 @@ daemon that runs says to a client that its rules do not trust. RCPT is the last 
 from collections.abc import Iterator
 
 from epost.admission import decideRecipient, decideSender
-from epost.control.doctorfinding import Finding, Findings
-from epost.control.doctorwire import PATIENCE, Door, talk
+from epost.control.doctor.finding import Finding, Findings
+from epost.control.doctor.wire import PATIENCE, Door, talk
 from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.decision import Client, Decision
 from epost.settings import Settings

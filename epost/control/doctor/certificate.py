@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from epost.control.doctorfinding import Finding, Findings
+from epost.control.doctor.finding import Finding, Findings
 from epost.mail.fault import Fault
 from epost.net import tls
 

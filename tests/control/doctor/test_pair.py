@@ -1,0 +1,91 @@
+"""Tests of L{epost.control.doctor.pair}: where two halves do not agree."""
+
+from collections.abc import Callable
+
+from epost.control.doctor import pair
+from epost.control.doctor.finding import Finding
+from epost.mail.route import Hop
+from tests.control.doctor.cases import HASTE, REMARK, WRONG, Case
+from tests.system.sink import Sink
+
+
+class PairTests(Case):
+    """What the halves must agree about."""
+
+    def test_agree(self) -> None:
+        """The usual pair."""
+        found = pair.pair(self.half("backend"), self.half("gateway"))
+        self.assertAllOk(found)
+        self.assertIn("lets 1 of 2 accounts write outside", " ".join(f.text for f in found))
+
+    def test_twoMachines(self) -> None:
+        """The pair of the seed, each on a machine of its own."""
+        backend = self.half("backend", server={"listen": ["tcp:25"]}, relay={"gateway": "192.168.0.103"})
+        tables = {"gateway.dat": "test.jp, 192.168.0.102\n", "effect.dat": "baito@test.jp false\n192.168.0.102 true\n"}
+        gateway = self.half("gateway", tables, server={"listen": ["tcp:25:interface=192.168.0.103"]})
+        self.assertAllOk(pair.pair(backend, gateway))
+
+    def test_gatewayTable(self) -> None:
+        """gateway.dat without the domain, with another port, with a pattern that only routes, with hold."""
+        for table, state, why in (
+            ("other.jp, 127.0.0.1, 2525", WRONG, "does not say where mail for test.jp goes"),
+            ("test.jp, 127.0.0.1, 2527", WRONG, "does not lead to the back-end"),
+            ("test.jp, 192.168.0.9, 2525", WRONG, "does not lead to the back-end"),
+            ("*.jp, 127.0.0.1, 2525", WRONG, "is no relay domain"),
+            ("test.jp, hold", REMARK, "is held"),
+        ):
+            gateway = self.half("gateway", {"gateway.dat": f"{table}\n"})
+            found = pair.inward(self.half("backend"), gateway)
+            self.assertFound(found, state, why, r"test\.jp, 127\.0\.0\.1, 2525")
+
+    def test_refusedInside(self) -> None:
+        """A rule of the back-end that refuses what the gateway passes on."""
+        table = {"effect.dat": "127.0.0.1 false\n"}
+        backend = self.half("backend", table, tables={"effect": "effect.dat"})
+        found = pair.inward(backend, self.half("gateway"))
+        self.assertFound(found, WRONG, r"the backend refuses mail from outside .* by effect\.dat:1")
+
+    def test_relay(self) -> None:
+        """A back-end without a gateway, or with one that is elsewhere."""
+        gateway = self.half("gateway")
+        backend = self.half("backend", relay={"gateway": None})
+        self.assertFound(pair.outward(backend, gateway), WRONG, r"no \[relay\] gateway", "gateway = ")
+        backend = self.half("backend", relay={"gateway": "127.0.0.1:25"})
+        self.assertFound(pair.outward(backend, gateway), WRONG, "leads to 127.0.0.1:25", "where the gateway")
+
+    def test_machine(self) -> None:
+        """effect.dat without a line for the back-end's machine lets nobody out, and its notices are stopped too."""
+        gateway = self.half("gateway", {"effect.dat": "baito@test.jp false\n"})
+        self.assertFound(pair.outward(self.half("backend"), gateway), WRONG, "nobody", "127.0.0.1 true")
+        gateway = self.half("gateway", {"effect.dat": "#<> false\n127.0.0.1 true\n"})
+        self.assertFound(pair.outward(self.half("backend"), gateway), WRONG, "notices", "#<> default")
+
+    def test_sizes(self) -> None:
+        """A gateway that takes less, or more; one folder for both; one name; no verification."""
+        backend = self.half("backend")
+        smaller = self.half("gateway", limits={"message_octets": 1000000})
+        self.assertFound(pair.sizes(backend, smaller), WRONG, "1,000,000", "message_octets = 26214400")
+        larger = self.half("gateway", limits={"message_octets": 100000000})
+        self.assertFound(pair.sizes(backend, larger), REMARK, "100,000,000", "message_octets = 26214400")
+        folder = str(backend.settings.folder.resolve())
+        shared = self.half("gateway", server={"folder": folder})
+        self.assertFound(pair.sizes(backend, shared), WRONG, "both have the work folder", "another")
+        alike = self.half("gateway", server={"name": "test.jp"})
+        self.assertFound(pair.sizes(backend, alike), WRONG, "both are called test.jp", "another")
+        blind = self.half("gateway", relay={"verify": False})
+        self.assertFound(pair.sizes(backend, blind), REMARK, "verify is off", "verify = true")
+
+    def test_verification(self) -> None:
+        """The back-end tells who is there; or takes anybody, or nobody, or hangs up."""
+        sink = self.enterContext(Sink())
+        hop = Hop("127.0.0.1", sink.port)
+
+        def found(answer: Callable[[str], str | None]) -> list[Finding]:
+            sink.answer = answer
+            return pair.verification(self.half("backend"), hop, HASTE)
+
+        self.assertAllOk(found(lambda c: "550 unknown" if "nobody" in c else None))
+        self.assertFound(found(lambda c: None), REMARK, "takes mail for nobody")
+        self.assertFound(found(lambda c: "550 no" if c[:4] == "MAIL" else None), WRONG, "asked about bucho@test.jp")
+        self.assertFound(found(lambda c: "" if c[:4] == "RCPT" else None), WRONG, "ended the conversation")
+        self.assertFalse([word for word in sink.commands if word.upper().startswith("DATA")])
