@@ -21,12 +21,14 @@ from epost.mail.fault import Fault
 from epost.settings import SECTIONS, Settings
 
 KINDS = ("backend", "gateway")
+BACKENDS = ("mailboxes", "submission")  # sections that a gateway does not know
 
 _HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?\Z")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
 _PLACE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)\Z", re.DOTALL)
 _BELONGS = {  # what only a daemon of the other kind knows, and what to do instead
     "mailboxes": "none, since a gateway has no mailboxes: [tables] gateway names the hosts that have",
+    "submission": "none, since a gateway has no accounts: people hand over their mail to the back-end",
     "server.postmaster": "the account in [domains] postmaster",
     "domains.postmaster": "the address in [server] postmaster",
 }
@@ -115,15 +117,13 @@ class _Reading:
     def settings(self, tree: dict[str, Any]) -> Settings:
         """The whole file, as far as it can be read."""
         before = len(self.faults)
-        known = [name for name in SECTIONS if (self.kind, name) != ("gateway", "mailboxes")]
+        known = [name for name in SECTIONS if self.kind == "backend" or name not in BACKENDS]
         for name in tree:
             if not isinstance(tree[name], dict) and name not in SECTIONS:
                 self.fault(name, f"key {name} outside of a section", "a section such as [server] above it")
             elif name not in known:
                 self._unknown(name, f"section [{name}]", known)
         sections = {name: self.section(name, cls, tree.get(name, {})) for name, cls in SECTIONS.items()}
-        if self.kind == "gateway":
-            sections["mailboxes"] = None
         settings = Settings(self.kind, self.file, self.lines, **sections)
         if len(self.faults) == before:
             self._together(settings)
@@ -131,8 +131,8 @@ class _Reading:
 
     def section(self, name: str, cls: type, table: Any) -> Any:
         """One section; a key that is wrong has its default."""
-        if self.kind == "gateway" and name == "mailboxes":
-            return None
+        if self.kind == "gateway" and name in BACKENDS:
+            return None if name == "mailboxes" else cls()
         keys = {f.name: f for f in fields(cls) if f.metadata["only"] in ("", self.kind)}
         values = {key: f.metadata["form"].none for key, f in keys.items() if f.default is MISSING}
         if not isinstance(table, dict):
@@ -186,10 +186,32 @@ class _Reading:
             which = "tls" if relay.tls == "verify" else "tls_domains"
             why = f"[relay] {which} wants verify, and a host that is greeted with HELO offers no TLS"
             self.fault(f"relay.{which}", why, 'hello = "EHLO"')
+        self._logins(settings)
         if settings.relay.gateway in settings.listening:
             self.fault(
                 "relay.gateway", f"[relay] gateway {settings.relay.gateway} is this server itself", "another host"
             )
+
+    def _logins(self, settings: Settings) -> None:
+        """Ports that nobody could use, and ports that are named twice."""
+        submission, secure = settings.submission, bool(settings.tls.certificates)
+        expected = '[tls] certificates; "epost cert self" makes one for a first try'
+        if submission.listen_tls and not secure:
+            self.fault("submission.listen_tls", "[submission] listen_tls without a certificate", expected)
+        for key in ("listen", "receiver"):
+            if getattr(submission, key) and not (secure or settings.login.clear):
+                self.fault(
+                    f"submission.{key}", f"[submission] {key} without a certificate: nobody can log in", expected
+                )
+        if settings.submits and not settings.login.mechanisms:
+            why = "[login] mechanisms = []: nobody can log in where [submission] wants it"
+            self.fault("login.mechanisms", why, "at least one")
+        named = set(settings.server.listen)
+        for key in ("listen", "listen_tls"):
+            for endpoint in getattr(submission, key):
+                if endpoint in named:
+                    self.fault(f"submission.{key}", f'"{endpoint}" stands twice', "another port for each")
+                named.add(endpoint)
 
 
 def written(value: Any) -> str:

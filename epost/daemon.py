@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,10 @@ from epost.expansion import Expansion, Returning
 from epost.intake import Intake, Marks
 from epost.lanes import Limits
 from epost.letters import Letters
+from epost.login import desk
+from epost.login.lockout import Lockout
+from epost.login.logins import Logins, Rules
+from epost.login.threads import Threads
 from epost.mail import retry, trace
 from epost.mail.address import Address
 from epost.mail.entry import Entry
@@ -92,6 +97,7 @@ class Daemon(MultiService):
 
     @ivar crowd: the connections.
     @ivar contexts: the certificates; L{None} where [tls] names none, and before the start.
+    @ivar logins: who may log in; L{None} where nobody may, and before the start.
     """
 
     def __init__(
@@ -112,7 +118,8 @@ class Daemon(MultiService):
         self.reactor = reactor
         self.crowd = Crowd(settings.server.name, settings.limits.connections, settings.limits.connections_per_address)
         self.directories = reload.Directories(settings, directory, reactor)
-        self._door = _Door()
+        self._door, self._submission, self._submissions = _Door(), _Door(), _Door()
+        self.logins: Logins | None = None
         self._ports: list[IListeningPort] = []
         self._unheard: list[str] = []
         self.contexts: ServerContexts | None = None
@@ -125,27 +132,33 @@ class Daemon(MultiService):
     def privilegedStartService(self) -> None:
         """Open the ports."""
         self._makeRoom(raiseFileLimit())
-        for description in self.settings.server.listen:
+        submission = self.settings.submission
+        self._listen(self._door, "server.listen", self.settings.server.listen)
+        self._listen(self._submission, "submission.listen", submission.listen)
+        self._listen(self._submissions, "submission.listen_tls", submission.listen_tls)
+        if self._unheard:
+            _giveUp("\n".join(self._unheard))
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def _listen(self, door: _Door, key: str, descriptions: tuple[str, ...]) -> None:
+        """Open ports. @param key: that names them."""
+        for description in descriptions:
             given = "backlog=" in description or description.startswith("systemd:")
             wide = description if given else f"{description}:backlog={BACKLOG}"
             try:
                 endpoint = serverFromString(self.reactor, wide)  # type: ignore[no-untyped-call]
             except LookupError:  # systemd's, where it passed no such socket
-                self._noPort("there is no such socket", description)
+                self._noPort("there is no such socket", description, key)
             else:
-                listening = endpoint.listen(self._door)
-                listening.addCallbacks(
+                endpoint.listen(door).addCallbacks(
                     self._ports.append,
-                    lambda failure, which: self._noPort(failure.value, which),
-                    errbackArgs=(description,),
+                    lambda failure, *which: self._noPort(failure.value, *which),
+                    errbackArgs=(description, key),
                 )
-        if self._unheard:
-            _giveUp("\n".join(self._unheard))
-        super().privilegedStartService()  # type: ignore[no-untyped-call]
 
-    def _noPort(self, why: object, description: str) -> None:
+    def _noPort(self, why: object, description: str, key: str) -> None:
         """Said when all were tried: a L{SystemExit} from a Deferred would end nothing."""
-        line = self.settings.line("server", "listen")
+        line = self.settings.line(*key.split("."))
         self._unheard.append(f"{self.settings.file}:{line}: cannot listen on {description}: {why}")
 
     def _makeRoom(self, files: int) -> None:
@@ -169,6 +182,8 @@ class Daemon(MultiService):
         self.directories.setServiceParent(self)  # type: ignore[no-untyped-call]
         if self.contexts is not None:
             self.contexts.setServiceParent(self)  # type: ignore[no-untyped-call]
+        if self.logins is not None:
+            self.logins.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.dispatcher.setServiceParent(self)  # type: ignore[no-untyped-call]
         signal.signal(signal.SIGHUP, self._hangUp)
         super().startService()  # type: ignore[no-untyped-call]
@@ -177,8 +192,14 @@ class Daemon(MultiService):
             kind=self.settings.kind,
             version=__version__,
             name=self.settings.server.name,
-            ports=", ".join(self.settings.server.listen),
+            ports=", ".join(self._everywhere),
         )
+
+    @property
+    def _everywhere(self) -> tuple[str, ...]:
+        """The endpoints of all ports."""
+        submission = self.settings.submission
+        return (*self.settings.server.listen, *submission.listen, *submission.listen_tls)
 
     def _hangUp(self, number: int, frame: object) -> None:
         """SIGHUP: read tables and certificates again."""
@@ -231,10 +252,39 @@ class Daemon(MultiService):
         lacks = self._room(root, places).lacks
         ours, log = admission.ours, self.senderLog
         intake = Intake(marks, serial, spool, inbox, router, log, clock, accepted, ours, lacks, letters)
-        patience = Patience(settings.timeouts.command, settings.timeouts.block)
+        patience = Patience(settings.timeouts.command, settings.timeouts.block, handshake=settings.tls.handshake)
         decides = Returning(admission, router) if srs else admission
-        self._door.inside = ReceiverFactory(
-            self._serverSettings(), decides, intake, self.receiveLog, self.crowd, patience, clock, trace.date
+        rules, heard = self._serverSettings(), self.receiveLog
+        self._open(
+            ReceiverFactory(rules, decides, intake, heard, self.crowd, patience, clock, trace.date, self.contexts)
+        )
+
+    def _open(self, receiver: ReceiverFactory) -> None:
+        """Let clients in: each kind of port has its own rules."""
+        if self.settings.submits:
+            self.logins = self._logins()
+        common = replace(receiver.settings, startTls=self.contexts is not None)
+        people = replace(common, auth=True, submission=True)
+        both = self.settings.submission.receiver
+        self._door.inside = receiver.beside(replace(common, auth=both), self.logins if both else None)
+        self._submission.inside = receiver.beside(people, self.logins)
+        self._submissions.inside = receiver.beside(people, self.logins, implicit=True)
+
+    def _logins(self) -> Logins:
+        """Who may log in."""
+        given, folder, seconds = self.settings.login, self.settings.folder, self.reactor.seconds
+        rules = Rules(self.settings.server.name, given.mechanisms, given.clear, given.delay, given.lock_time)
+        lockout = Lockout(
+            seconds,
+            given.failures,
+            given.failures_per_address,
+            given.failures_per_account,
+            given.lock_time,
+            given.exempt,
+        )
+        key = desk.prepare(folder)
+        return Logins(
+            rules, self.directories, self.reactor, Threads(self.reactor), lockout, key, desk.Desk(folder, lockout)
         )
 
     def _secure(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from epost.mail.address import domainKey, parseAddress
 from epost.mail.route import Hop
+from epost.mail.safe import CONTROL
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 366 * 86400.0
@@ -36,7 +37,7 @@ class Form:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+    if not isinstance(value, str) or not value.strip() or CONTROL.search(value):
         raise ValueError
     return value
 
@@ -226,6 +227,9 @@ NETWORKS = Form('a list of networks such as ["192.168.0.0/24", "::1"], or ["*"]'
 NAME_SERVERS = Form('a list of IP addresses, perhaps with a port: ["127.0.0.1:53"]', _each(_nameServer))
 ENDPOINTS = Form(
     'a list of endpoints such as ["tcp:2525:interface=127.0.0.1"]', _each(_endpoint, least=1, once=True), ()
+)
+ENDPOINTS_OR_NONE = Form(
+    'a list of endpoints such as ["tcp:2587:interface=127.0.0.1"], or []', _each(_endpoint, once=True), ()
 )
 CERTIFICATES = Form(
     'a list of pairs of files, chain and key, such as [["chain.pem", "key.pem"]]', _each(_pair, once=True), ()

@@ -193,6 +193,32 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class Submission:
+    """Where people hand over their mail: whoever does has logged in. For the back-end alone."""
+
+    listen: tuple[str, ...] = key(
+        forms.ENDPOINTS_OR_NONE,
+        [],
+        "Where they connect in clear and then say STARTTLS (RFC 6409); the port is 587 as a rule.",
+        "backend",
+        example=["tcp:587"],
+    )
+    listen_tls: tuple[str, ...] = key(
+        forms.ENDPOINTS_OR_NONE,
+        [],
+        "Where TLS comes first (RFC 8314); the port is 465 as a rule.",
+        "backend",
+        example=["tcp:465"],
+    )
+    receiver: bool = key(
+        forms.FLAG,
+        False,
+        "Whether who wants may log in where other servers connect too, on [server] listen.",
+        "backend",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one message, mailbox or client may take."""
 
@@ -366,6 +392,7 @@ class Settings:
     forwarding: Forwarding
     tables: Tables
     tls: Tls
+    submission: Submission
     limits: Limits
     login: Login
     timeouts: Timeouts
@@ -390,9 +417,15 @@ class Settings:
         return PurePosixPath(self.mailboxes.place) if self.mailboxes else None
 
     @property
+    def submits(self) -> bool:
+        """Whether there is a place to log in."""
+        return bool(self.submission.listen or self.submission.listen_tls or self.submission.receiver)
+
+    @property
     def listening(self) -> frozenset[Hop]:
         """The addresses and ports that are surely ours: those of endpoints that name an address."""
-        return frozenset(filter(None, map(forms.listening, self.server.listen)))
+        everywhere = (*self.server.listen, *self.submission.listen, *self.submission.listen_tls)
+        return frozenset(filter(None, map(forms.listening, everywhere)))
 
     def path(self, name: str) -> Path:
         """A path that stands in the file, which is relative to the file."""
@@ -411,6 +444,7 @@ SECTIONS: dict[str, type] = {
     "forwarding": Forwarding,
     "tables": Tables,
     "tls": Tls,
+    "submission": Submission,
     "limits": Limits,
     "login": Login,
     "timeouts": Timeouts,
