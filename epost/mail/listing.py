@@ -71,7 +71,9 @@ class Cleaning:
     def finish(self) -> bytes:
         """No header comes any more. @return: what is still to be stored."""
         kept, self._kept = self._kept or b"", None
-        end = -2 if kept.startswith(b"\r\n") else kept.find(b"\r\n\r\n")
-        if end < 0:
-            return kept if end == -2 or len(kept) > HEADER_OCTETS else _FOREIGN.sub(b"", kept)
-        return _FOREIGN.sub(b"", kept[: end + 2]) + kept[end + 2 :]
+        if kept.startswith(b"\r\n"):
+            return kept
+        end = kept.find(b"\r\n\r\n") + 2
+        if end < 2:
+            end = len(kept) if len(kept) <= HEADER_OCTETS else 0
+        return _FOREIGN.sub(b"", kept[:end]) + kept[end:]

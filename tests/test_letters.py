@@ -1,0 +1,151 @@
+"""Automatic replies and warnings."""
+
+from email import message_from_bytes, policy
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from epost.allowance import Answered
+from epost.expansion import Expansion
+from epost.interfaces import IReplies, Usage
+from epost.letters import Letters
+from epost.mail.address import parseAddress
+from epost.mail.autoreply import AGAIN
+from epost.mail.entry import Entry
+from epost.mail.fault import Fault
+from epost.mail.reply import Reply
+from epost.mail.route import Local
+from epost.storage.hints import Hints
+from epost.tables.directory import Ground, build
+from tests.storage.memory import MemorySerial, MemorySpool
+from tests.world.disk import World
+from tests.world.story import Turns
+
+NOON = 1798084800.0  # 2026-12-24 04:00:00 UTC
+DETAILS = """\
+["user1@test.jp"]
+reply = { text = "I am away." }
+["kacho@test.jp"]
+forward = ["kacho@home.example"]
+keep = false
+"""
+ALIASES = "one@test.jp\tuser1@test.jp\nboth@test.jp\tuser1@test.jp\nboth@test.jp\tbucho@test.jp\n"
+BOX, USER1 = Local("user1", "test.jp"), parseAddress("user1@test.jp")
+SATO = parseAddress("sato@x.example")
+
+
+class LettersTests(SynchronousTestCase):
+    """L{Letters} writes to people."""
+
+    def setUp(self) -> None:
+        """user1 is away."""
+        faults: list[Fault] = []
+        texts = {
+            "accounts": ("accounts.dat", b"user1\tx\nbucho\tx\nkacho\tx\n"),
+            "details": ("accounts.toml", DETAILS.encode()),
+            "aliases": ("aliases.dat", ALIASES.encode()),
+            "lists": ("lists.toml", b'["staff@test.jp"]\nmembers = "staff.txt"\nowner = "bucho@test.jp"\n'),
+        }
+        members = {"staff.txt": b"user1@test.jp\n"}
+        ground = Ground("x", "mx", local=("test.jp",), mailboxes=True, postmaster=parseAddress("bucho@test.jp"))
+        there = build(ground, texts, faults, [], members)
+        assert not faults, faults
+        self.clock, turns = Clock(), Turns()
+        self.clock.advance(NOON)
+        hints = Hints(World(), "/work", self.clock, turns.callInThread, turns.callFromThread)
+        self.spool, self.serial = MemorySpool(), MemorySerial(186)
+        self.accepted: list[Entry] = []
+        self.letters = Letters(
+            lambda: there,
+            self.serial,
+            self.spool,
+            Expansion(lambda: there),
+            Answered(hints, self.clock.seconds),
+            self.clock,
+            "mx.test.jp",
+            self.accepted.append,
+        )
+
+    def arrive(self, to: str = "user1@test.jp", more: str = "", sender: str = "sato@x.example") -> int:
+        """A message for user1. @return: how many replies there are so far."""
+        header = f"From: x\r\nTo: {to}\r\nSubject: a\r\n{more}\r\nbody"
+        self.letters.arrived(BOX, USER1, parseAddress(sender) if sender else None, header.encode())
+        return len(self.accepted)
+
+    def test_role(self) -> None:
+        """It answers for who is away alone, and nobody who has no address."""
+        verifyObject(IReplies, self.letters)
+        self.assertTrue(self.letters.awaits(BOX, SATO))
+        self.assertFalse(self.letters.awaits(BOX, None))
+        self.assertFalse(self.letters.awaits(Local("bucho", "test.jp"), SATO))
+        self.assertFalse(self.letters.awaits(Local("nobody", "test.jp"), SATO))
+
+    def test_reply(self) -> None:
+        """A reply is a message of the queue, from nobody, under a number of its own."""
+        self.assertEqual(self.arrive(), 1)
+        (entry,) = self.accepted
+        self.assertEqual((str(entry.name), entry.envelope.sender), ("B0000000186", None))
+        self.assertEqual(entry.envelope.recipients, (SATO,))
+        content = self.spool.contents["B0000000186"]
+        self.assertEqual((entry.size, self.spool.entries["B0000000186"]), (len(content), entry))
+        self.assertIn(b"\r\nMessage-Id: <B0000000186@mx.test.jp>\r\n", content)
+        self.assertIn(b"\r\nAuto-Submitted: auto-replied\r\n", content)
+
+    def test_once(self) -> None:
+        """Once in seven days for a sender, whatever case he writes himself in."""
+        self.assertEqual(
+            (self.arrive(), self.arrive(sender="SATO@X.example"), self.arrive(sender="b@x.example")), (1, 1, 2)
+        )
+        self.clock.advance(AGAIN + 1)
+        self.assertEqual(self.arrive(), 3)
+
+    def test_named(self) -> None:
+        """Who names the account or an alias of its own is answered; who names a group or nobody is not."""
+        for to, expected in (("one@test.jp", 1), ("both@test.jp", 0), ("staff@test.jp", 0), ("x@y.example", 0)):
+            self.accepted.clear()
+            self.assertEqual(self.arrive(to, sender=f"{to[0]}@z.example"), expected, to)
+
+    def test_nobody(self) -> None:
+        """Programs, the account itself under any name, lists and who has no address are not answered."""
+        for sender in ("", "user1@test.jp", "one@test.jp", "noreply@x.example", "staff@test.jp"):
+            self.assertEqual(self.arrive(sender=sender), 0, sender)
+        self.assertEqual(self.arrive(more="Precedence: list\r\n"), 0)
+
+    def test_senderInside(self) -> None:
+        """A sender whose mail goes elsewhere has his reply there."""
+        self.arrive(sender="kacho@test.jp")
+        self.assertEqual([str(each) for each in self.accepted[0].envelope.recipients], ["kacho@home.example"])
+
+    def test_troubles(self) -> None:
+        """What cannot be written is told to the log and to nobody else."""
+        self.serial.faults = [Reply(451, ("no",), "4.3.0")]
+        self.assertEqual(self.arrive(), 0)
+        self.spool.ticks.faults.append(Reply(452, ("full",), "4.3.1"))
+        self.assertEqual(self.arrive(sender="b@x.example"), 0)
+        self.assertEqual((self.arrive(sender="c@x.example"), len(self.spool.entries)), (1, 1))
+
+    def test_allowance(self) -> None:
+        """Who has used up his limit is told, and postmaster is."""
+        self.letters.warnAllowance(USER1, "It has sent too much. " * 10)
+        (entry,) = self.accepted
+        self.assertEqual([str(each) for each in entry.envelope.recipients], ["user1@test.jp", "bucho@test.jp"])
+        self.assertIsNone(entry.envelope.sender)
+        message = message_from_bytes(self.spool.contents[entry.name.stem], policy=policy.default)
+        self.assertEqual(message["From"], "postmaster@test.jp")
+        self.assertEqual((message["To"], message["Cc"]), ("user1@test.jp", "bucho@test.jp"))
+        self.assertEqual(" ".join(message.get_content().split()), ("It has sent too much. " * 10).strip())
+        self.assertEqual(message.defects, [])
+        self.letters.warnAllowance(parseAddress("bucho@test.jp"), "x")
+        self.assertEqual([str(each) for each in self.accepted[1].envelope.recipients], ["bucho@test.jp"])
+
+    def test_quota(self) -> None:
+        """Whose mailbox is nearly full is told what it holds; where he has his mail elsewhere, there."""
+        self.letters.warnQuota(BOX, Usage(900, 9), Usage(1000, 0))
+        (entry,) = self.accepted
+        self.assertEqual([str(each) for each in entry.envelope.recipients], ["user1@test.jp"])
+        self.assertIn(b"holds 900 of 1000 octets. When", self.spool.contents[entry.name.stem].replace(b"\r\n", b" "))
+        self.letters.warnQuota(Local("nobody", "test.jp"), Usage(900, 9), Usage(1000, 0))
+        self.assertEqual(len(self.accepted), 1)
+        self.letters.warnQuota(Local("kacho", "test.jp"), Usage(900, 9), Usage(1000, 10))
+        self.assertEqual([str(each) for each in self.accepted[1].envelope.recipients], ["kacho@home.example"])
