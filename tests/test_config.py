@@ -96,6 +96,14 @@ class SettingsTests(SynchronousTestCase):
         assert elsewhere is not None
         self.assertEqual(elsewhere.folder, Path("/etc/epost/work"))
 
+    def test_texts(self) -> None:
+        """A path may hold every blank that can be typed, and no control character, line separator or surrogate."""
+        for name in ("夏\u3000休み", "a\xa0b", "a b"):
+            self.assertEqual(parse(SMALL.replace("work", name)).server.folder, name)
+            self.assertEqual(forms.TEXT.read(name), name)
+        for name in ("a\0b", "a\tb", "a\nb", "a\x7fb", "a\x85b", "a\u2028b", "a\ud800b", "\u3000", ""):
+            self.assertRaises(ValueError, forms.TEXT.read, name)
+
     def test_notepad(self) -> None:
         """A BOM and CRLF do no harm, and do not move the lines."""
         faults: list[Fault] = []

@@ -9,16 +9,14 @@ import argparse
 import getpass
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
 from typing import Any
 
+from epost.mail.safe import CONTROL
+
 CONFIGS = ("etc/backend.toml", "/etc/epost/backend.toml")  # looked for in this order
 LONGEST = 1024  # octets of a line of standard input that is a password
-
-# What would end a line or a column of a table, or steer a terminal; what came from one that does not write UTF-8.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Failure(Exception):
@@ -71,10 +69,10 @@ def remark(line: str) -> None:
 
 def oneLine(what: str, text: str) -> str:
     """A text that may stand in a line. @raise Failure: it has control characters, or is no UTF-8."""
-    found = _CONTROL.search(text)
+    found = CONTROL.search(text)
     if found is None:
         return text
-    if found[0] >= "\ud800" and found[0] <= "\udfff":
+    if "\ud800" <= found[0] <= "\udfff":
         raise Failure(f"{what} is not UTF-8")
     raise Failure(f"{what} has a control character ({found[0]!a}): no TAB, no end of a line")
 

@@ -233,7 +233,7 @@ def made(password: str, scram: bool = True, recoverable: bool = False) -> str:
     if len(secret) > LONGEST:
         raise SchemeError(f"{len(secret)} octets", f"{LONGEST} at most")
     if recoverable:
-        if password.strip() != password or not password.isprintable():
+        if password.strip() != password:  # what would end a line or a column is not let through by SASLprep
             raise SchemeError("blanks at its ends", "none, since it is to stand in a column")
         return f"{{CLEAR}}{password}"
     hashed = _hash(secret)

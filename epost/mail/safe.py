@@ -1,8 +1,12 @@
 """
-A text from outside as it may stand in a log: it cannot end a line or begin another, and no terminal obeys it (spec 6).
+What may stand in one line: a text from outside in a log cannot end a line or begin another, and no terminal obeys it
+(spec 6); what is set or typed in is refused where it holds such a character.
 """
 
 import re
+
+# What ends a line or a column somewhere or steers a terminal, and what is no UTF-8. Blanks of any width are text.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 LONGEST = 512  # octets of a text from outside (spec 6)
 

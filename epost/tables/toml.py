@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.decision import Because
 from epost.mail.fault import Fault
+from epost.mail.safe import CONTROL
 from epost.tables.lines import decoded
 
 Place = tuple[str, ...]
@@ -174,7 +175,7 @@ def count(value: Any) -> int:
 
 def line(value: Any) -> str:
     """A text of one line that is not blank."""
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+    if not isinstance(value, str) or not value.strip() or CONTROL.search(value):
         raise ValueError
     return value
 

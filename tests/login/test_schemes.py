@@ -6,7 +6,7 @@ import hashlib
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from epost.login import schemes
-from epost.login.schemes import SchemeError, ScramKeys, Scrypt, made, prepared, read
+from epost.login.schemes import SchemeError, ScramKeys, Scrypt, made, octets, prepared, read
 
 SALT = base64.b64encode(b"s" * 16).decode()
 HASH = base64.b64encode(b"h" * 32).decode()
@@ -153,9 +153,15 @@ class MadeTests(SynchronousTestCase):
 
     def test_recoverable(self) -> None:
         """On demand it can be had back, also one that looks like a scheme; never one that a column would cut."""
-        for password in ("{SCRYPT}x", "pass word", "{"):
-            self.assertEqual(read(made(password, recoverable=True)).clear, password)
-        self.assertRaises(SchemeError, made, " pass1234", recoverable=True)
+        for password in ("{SCRYPT}x", "pass word", "{", "夏\u3000休み", "a\xa0b"):
+            secret = read(made(password, recoverable=True))
+            self.assertEqual(secret.clear, password)
+            self.assertTrue(secret.verify(octets(password)))
+        for sign in " \u3000\xa0":
+            self.assertRaises(SchemeError, made, f"{sign}pass1234", recoverable=True)
+            self.assertRaises(SchemeError, made, f"pass1234{sign}", recoverable=True)
+        for sign in map(chr, (*range(32), *range(0x7F, 0xA0), 0x2028, 0x2029, 0xD800, 0xDC80, 0xDFFF)):
+            self.assertRaises(SchemeError, made, f"pass{sign}1234", recoverable=True)
 
     def test_refused(self) -> None:
         """No password, one that nobody can type, and one of a megabyte."""

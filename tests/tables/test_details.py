@@ -116,6 +116,17 @@ class FaultTests(SynchronousTestCase):
             self.assertIn(expected, "\n".join(faults), line)
             self.assertEqual({fault.split(":")[1] for fault in faults}, {"3"}, line)
 
+    def test_oneLine(self) -> None:
+        """Blanks of any width and whatever can be typed are text; what ends a line or steers a terminal is not."""
+        for sign in ("\u3000", "\xa0", "\u200d", "\U000e0100", "\U0001fae9"):
+            found, faults = read(f'["baito@test.jp"]\nreply = {{ text = "x", subject = "夏{sign}休み" }}')
+            self.assertEqual((found.reply and found.reply.subject, faults), (f"夏{sign}休み", []), ascii(sign))
+        for escaped in ("\\u0000", "\\t", "\\u007f", "\\u0085", "\\u009b", "\\u2028", "\\u2029"):
+            _, faults = read(f'["baito@test.jp"]\nreply = {{ text = "x", subject = "夏{escaped}休み" }}')
+            self.assertIn("expected a text of one line", "\n".join(faults), escaped)
+        for blank in ("", " ", "\u3000"):
+            self.assertTrue(read(f'["baito@test.jp"]\nreply = {{ text = "x", subject = "{blank}" }}')[1], ascii(blank))
+
     def test_nobody(self) -> None:
         """A table for nobody would forbid nobody anything: a fault, not a remark."""
         self.assertEqual(
