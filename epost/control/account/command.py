@@ -29,15 +29,20 @@ def register(subparsers: Any) -> None:
             made.add_argument("address", metavar="ADDRESS", help="user@domain, or user where one domain is local")
         return made
 
-    def passwords(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--stdin", action="store_true", help="read the password from standard input")
-        keep = "keep the password so that it can be read (CRAM-MD5 and APOP need that)"
-        made.add_argument("--keep-clear", action="store_true", help=keep)
+    def passwords(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        stored = made.add_mutually_exclusive_group()
+        keep = "keep what can be read instead of hashes (CRAM-MD5 and APOP need that)"
+        stored.add_argument("--keep-clear", action="store_true", help=keep)
+        keys = "no keys for SCRAM, at which a thief of the table can try passwords faster than at the hash"
+        stored.add_argument("--no-scram", dest="scram", action="store_false", help=keys)
+        return made
 
-    made = command("add", add, "make an account; asks for its password")
-    passwords(made)
+    stdin = "read the password from standard input"
+    made = passwords(command("add", add, "make an account; asks for its password"))
+    made.add_argument("--stdin", action="store_true", help=stdin)
     made.add_argument("pairs", metavar="KEY=VALUE", nargs="*", help="as for set")
-    passwords(command("passwd", passwd, "give an account another password"))
+    made = passwords(command("passwd", passwd, "give an account another password"))
+    made.add_argument("--stdin", action="store_true", help=stdin)
     command("show", show, "say what is known of an account")
     command("list", list_, "list all accounts", address=False)
     made = command("set", set_, "change what an account is or may do; nothing behind = takes a key out")
@@ -50,10 +55,9 @@ def register(subparsers: Any) -> None:
     command("enable", enable, "login again")
     made = command("unlock", lock.unlock, "say who is locked out; or end it", address=False)
     made.add_argument("what", metavar="WHAT", nargs="?", help="an account, an IP address, a network, or * for all")
-    made = command("import", text.import_, "read accounts as E-Post exports them", address=False)
+    made = passwords(command("import", text.import_, "read accounts as E-Post exports them", address=False))
     made.add_argument("file", metavar="FILE", help="TAB-separated, ten columns; - is standard input")
     made.add_argument("--update", action="store_true", help="change accounts that are there already")
-    made.add_argument("--keep-clear", action="store_true", help="do not hash passwords (CRAM-MD5 and APOP need that)")
     made.add_argument("--dry-run", action="store_true", help="check everything, change nothing")
     made = command("export", text.export, "write accounts as E-Post imports them", address=False)
     made.add_argument("file", metavar="FILE", nargs="?", default="-", help="a new file; else standard output")
@@ -168,7 +172,7 @@ def _change(options: argparse.Namespace, pairs: list[str], words: str) -> int:
 def _secret(options: argparse.Namespace, whose: str) -> str:
     """A new password as it stands in the column Pass."""
     try:
-        return schemes.made(password(options, whose), recoverable=options.keep_clear)
+        return schemes.made(password(options, whose), options.scram, options.keep_clear)
     except schemes.SchemeError as error:
         raise Failure(f"the password: {error}, expected {error.expected}") from None
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from epost.control.account.change import Books, changing
@@ -81,11 +82,16 @@ def _row(file: str, account: Account, line: str, keepClear: bool, faults: list[F
     return Row(account.address, values, secret.clear)
 
 
-def hashed(rows: Sequence[Row]) -> list[Row]:
-    """The rows with their passwords hashed; hashing lets go of the interpreter, so threads are enough."""
+def hashed(rows: Sequence[Row], scram: bool) -> list[Row]:
+    """
+    The rows with their passwords hashed; hashing lets go of the interpreter, so threads are enough.
+
+    @param scram: whether with keys for SCRAM.
+    """
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
-        secrets = list(pool.map(schemes.made, (row.clear for row in rows if row.clear is not None)))
+        clear = [row.clear for row in rows if row.clear is not None]
+        secrets = list(pool.map(partial(schemes.made, scram=scram), clear))
     finally:
         pool.shutdown(cancel_futures=True)  # whoever interrupts does not wait for those that have not begun
     made = iter(secrets)
@@ -171,7 +177,7 @@ def import_(options: argparse.Namespace) -> int:
     hashes = sum(row.clear is not None for row in rows)
     if hashes and not options.dry_run:
         remark(f"hashing {hashes:,} passwords …")
-        rows = hashed(rows)
+        rows = hashed(rows, options.scram)
     with changing(file) as books:
         known = _known(rows, books, options.update)
         lines = books.lines()

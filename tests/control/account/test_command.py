@@ -72,6 +72,17 @@ class AddTests(AccountTestCase):
         self.good("add", "kacho", "--stdin", "--keep-clear", stdin="パス ワード\n".encode())
         self.assertEqual(schemes.read(self.account("kacho").secret).clear, "パス ワード")
 
+    def test_withoutScram(self) -> None:
+        """Where no client uses SCRAM there need not be its keys; what is kept readable has none in any case."""
+        self.good("add", "kacho", "--stdin", stdin=b"geheim\n")
+        self.assertIsNotNone(schemes.read(self.account("kacho").secret).scram)
+        self.good("passwd", "kacho", "--stdin", "--no-scram", stdin=b"another\n")
+        self.good("add", "keiri", "--stdin", "--no-scram", stdin=b"another\n")
+        for name in ("kacho", "keiri"):
+            self.assertIsNone(schemes.read(self.account(name).secret).scram)
+            self.assertTrue(self.proves(name, "another"))
+        self.assertEqual(self.run_("account", "passwd", "kacho", "--stdin", "--no-scram", "--keep-clear"), 2)
+
     def test_passwd(self) -> None:
         """Another password; name, flags and place of the line stay."""
         self.good("passwd", "USER1@test.jp", "--stdin", stdin=b"other\r\n")

@@ -75,6 +75,13 @@ class ImportTests(TextTestCase):
         self.assertEqual(schemes.read(self.account("kacho").secret).clear, "pass 表1")
         self.assertEqual(schemes.read(self.account("keiri").secret).clear, "{x")
 
+    def test_withoutScram(self) -> None:
+        """The keys of SCRAM can be left out."""
+        for words in ((), ("--update", "--no-scram")):
+            self.good("import", *words, self.file(EXPORT))
+            self.assertEqual(schemes.read(self.account("kacho").secret).scram is None, bool(words))
+            self.assertTrue(self.proves("kacho", "pass 表1"))
+
     def test_hashesStay(self) -> None:
         """What is hashed stays as it is; a scheme that nobody knows is a fault, not a password."""
         secret = schemes.made("geheim")
