@@ -20,12 +20,13 @@ from twisted.internet.task import react
 
 from epost import __version__, reload
 from epost.config import readSettings
-from epost.control.doctor import host, pair, relay, wire
+from epost.control.doctor import certificate, host, pair, relay, wire
 from epost.control.doctor.finding import Finding, Findings, State
 from epost.control.doctor.names import Names, asker, look
 from epost.control.doctor.pair import Half
 from epost.control.terminal import CONFIGS, Failure, common, tell
 from epost.mail.fault import Fault
+from epost.net.tls import Pairs
 from epost.settings import Settings
 
 
@@ -120,12 +121,26 @@ def onThisMachine(settings: Settings, directory: Any) -> list[Finding]:
     """Files, disk, clock, ports of one half; and whether it is an open relay."""
     accounts = list(directory.accounts) if directory else []
     found = [*wire.ports(settings), *host.folders(settings, accounts)]
-    found += [*host.files(settings, []), *host.disk(settings), *host.clock(settings)]
+    keys = [settings.path(key) for _, key in settings.tls.certificates]
+    found += [*host.files(settings, keys), *host.disk(settings), *host.clock(settings), *secured(settings)]
     if directory:
         found += relay.decided(settings, directory)
-        for door in wire.doors(settings):
+        for door in filter(None, (door for _, door in wire.every(settings))):
             found += relay.probe(settings, directory, door)
     return found
+
+
+def secured(settings: Settings) -> list[Finding]:
+    """The certificates; a remark where there is none."""
+    if settings.tls.certificates:
+        pairs = Pairs(settings.file, settings.line("tls", "certificates"), settings.tls.certificates)
+        return certificate.certificates(settings.kind, pairs, [settings.server.name])
+    found = Findings("certificate", settings.kind)
+    found.remark(
+        "there is none: mail comes in clear, and nobody can log in",
+        f"epost cert self --name {settings.server.name}, for a first try; its lines go into {settings.file}",
+    )
+    return found.all
 
 
 def between(backend: Half | None, gateway: Half | None, both: bool) -> list[Finding]:

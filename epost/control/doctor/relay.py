@@ -91,7 +91,7 @@ def probe(settings: Settings, directory: Directory, door: Door, patience: float 
 
 def _probe(found: Findings, door: Door, source: str, paths: list[Address | None], patience: float) -> None:
     """The dialogue. @raise OSError: it broke off."""
-    with talk(door.hop, source, patience) as open_:
+    with talk(door.hop, source, patience, door.secure) as open_:
         open_.say(f"EHLO [{source}]")
         for path in paths:
             reply = open_.say(f"MAIL FROM:<{path or ''}>")

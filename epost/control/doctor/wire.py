@@ -8,15 +8,16 @@ what a server keeps of it are lines in its logs and a number that it does not us
 import os
 import re
 import socket
+import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from epost import __version__
-from epost.control.doctor.finding import Finding, Findings
+from epost.control.doctor.finding import Finding, Findings, State
 from epost.mail.reply import Reply
 from epost.mail.route import Hop
 from epost.mail.safe import safe
@@ -39,11 +40,13 @@ class Door:
     @ivar description: as it is configured.
     @ivar hop: address and port.
     @ivar wide: whether it takes clients at every address of the machine.
+    @ivar secure: whether TLS comes first.
     """
 
     description: str
     hop: Hop
     wide: bool
+    secure: bool = False
 
     def is_(self, hop: Hop) -> bool:
         """Whether another host's way may lead here: a name may be ours, an address must be."""
@@ -51,20 +54,26 @@ class Door:
         return same and hop.port == self.hop.port
 
 
-def door(description: str) -> Door | None:
-    """An endpoint in Twisted's words; L{None}: it is none of TCP."""
+def door(description: str, secure: bool = False) -> Door | None:
+    """An endpoint in Twisted's words; L{None}: it is none of TCP. @param secure: whether TLS comes first."""
     kind, *parts = description.replace("\\:", "\0").split(":")
     if kind not in ("tcp", "tcp6", "ssl"):
         return None
     port = int(parts[0].removeprefix("port="))
     named = (part.partition("=")[2].replace("\0", ":") for part in parts if part.startswith("interface="))
     host = next(named, "::" if kind == "tcp6" else "")
-    return Door(description, Hop(_ANY.get(host, host), port), host in _ANY)
+    return Door(description, Hop(_ANY.get(host, host), port), host in _ANY, secure)
 
 
 def doors(settings: Settings) -> list[Door]:
-    """Those of a daemon."""
+    """Those of a daemon at which other servers hand over mail."""
     return [found for found in map(door, settings.server.listen) if found is not None]
+
+
+def every(settings: Settings) -> list[tuple[str, Door | None]]:
+    """All endpoints of a daemon, those for people too."""
+    clear = (*settings.server.listen, *settings.submission.listen)
+    return [(one, door(one)) for one in clear] + [(one, door(one, True)) for one in settings.submission.listen_tls]
 
 
 class Talk:
@@ -74,9 +83,10 @@ class Talk:
     @ivar greeting: what the server said first.
     """
 
-    def __init__(self, hop: Hop, source: str = "", patience: float = PATIENCE) -> None:
+    def __init__(self, hop: Hop, source: str = "", patience: float = PATIENCE, secure: bool = False) -> None:
         """
         @param source: our own address; empty: whichever the system takes.
+        @param secure: whether TLS comes first. Whose certificate it is does not matter here.
         @raise OSError: nobody answers there, or what answers speaks no SMTP.
         """
         self._patience = patience
@@ -85,6 +95,8 @@ class Talk:
         )
         self._buffer = b""
         try:
+            if secure:
+                self._socket = _anybody().wrap_socket(self._socket)
             self.greeting = self._reply()
         except BaseException:
             self._socket.close()
@@ -123,10 +135,18 @@ class Talk:
                 return Reply(int(text[:3]), tuple(lines))
 
 
+def _anybody() -> ssl.SSLContext:
+    """TLS with whoever it is."""
+    made = ssl.create_default_context()
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    return made
+
+
 @contextmanager
-def talk(hop: Hop, source: str = "", patience: float = PATIENCE) -> Iterator[Talk]:
+def talk(hop: Hop, source: str = "", patience: float = PATIENCE, secure: bool = False) -> Iterator[Talk]:
     """A conversation that is closed at its end. @raise OSError: as L{Talk}."""
-    open_ = Talk(hop, source, patience)
+    open_ = Talk(hop, source, patience, secure)
     try:
         yield open_
     finally:
@@ -136,20 +156,22 @@ def talk(hop: Hop, source: str = "", patience: float = PATIENCE) -> Iterator[Tal
 def ports(settings: Settings, patience: float = PATIENCE, now: Callable[[], float] = time.time) -> list[Finding]:
     """Whether the daemon listens where its configuration says, is who it says, and of this version."""
     found = Findings("ports", settings.kind)
-    for description in settings.server.listen:
-        where = door(description)
+    for description, where in every(settings):
         if where is None:
             found.remark(f"{description} cannot be tried from here")
             continue
         try:
-            with talk(where.hop, patience=patience) as open_:
+            with talk(where.hop, patience=patience, secure=where.secure) as open_:
                 greeting = open_.greeting
+                offered = open_.say("EHLO doctor.invalid").lines if greeting.code == 220 else ()
         except ConnectionRefusedError:
             found.wrong(f"{description}: nobody listens there", start(settings, where.hop.port))
         except OSError as error:
             found.wrong(f"{description}: {error}", f"see who listens there: ss -ltnp sport = :{where.hop.port}")
         else:
             _greeted(found, settings, where, greeting, now)
+            if found.all[-1].state is State.OK and settings.tls.certificates and not where.secure:
+                _encrypts(found, settings, where, offered)
     return found.all
 
 
@@ -172,6 +194,13 @@ def _greeted(found: Findings, settings: Settings, where: Door, greeting: Reply, 
         found.ok(f"{where.description}: epost-{settings.kind} {known[2]} greets as {known[1]}")
     if known is not None:
         found.all += heardDate(settings.kind, str(where.hop), known[3], now())
+
+
+def _encrypts(found: Findings, settings: Settings, where: Door, offered: Sequence[str]) -> None:
+    """Whether STARTTLS is offered where there is a certificate."""
+    if "STARTTLS" not in offered:
+        mend = f"restart epost-{settings.kind}: whether there is a certificate is read at its start alone"
+        found.wrong(f"{where.description}: STARTTLS is not offered, and [tls] names a certificate", mend)
 
 
 def heardDate(half: str, who: str, text: str, here: float) -> list[Finding]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from twisted.internet.threads import deferToThread
 from twisted.names import dns
 from twisted.trial.unittest import TestCase
 
+from epost.control.cert import pair
 from epost.control.doctor.command import configurations, domains, outermost
 from epost.control.terminal import Failure
 from tests.control.doctor.cases import OUTER, Case
 from tests.net.dns import Zone
-from tests.system.pair import ROOT, Pair
+from tests.system.pair import ROOT, Pair, freePorts
 
 
 class ChoiceTests(Case):
@@ -69,9 +71,17 @@ class CommandTests(TestCase):
         self.zone = Zone()
         (host, port), stop = self.zone.listen(reactor)
         self.addCleanup(stop)
+        clear, secure = (f"tcp:{port}:interface=127.0.0.1" for port in freePorts(2))
+        certificate = {"tls": {"certificates": [["cert.pem", "key.pem"]]}}
+        submission = {"submission": {"listen": [clear], "listen_tls": [secure]}}
+        trusted = {"relay": {"networks": ["127.0.0.1"], "hello": "EHLO"}}
         servers = {"relay": {"name_servers": [f"{host}:{port}"]}}
-        trusted = {"relay": {"networks": ["127.0.0.1"]}}
-        self.pair = Pair(Path(self.mktemp()), trusted, servers)
+        self.pair = Pair(Path(self.mktemp()), certificate | submission | trusted, certificate | servers)
+        for name, octets in zip(
+            ("cert.pem", "key.pem"), pair(["test.jp", "dc.epost.test"], datetime.now(UTC)), strict=True
+        ):
+            (self.pair.etc / name).write_bytes(octets)
+            (self.pair.etc / name).chmod(0o600)
         (self.pair.etc / "accounts.dat").chmod(0o600)
 
     async def doctor(self, *words: str) -> "tuple[int, dict[str, Any]]":
@@ -94,11 +104,13 @@ class CommandTests(TestCase):
             self.assertEqual({path: path.stat().st_mtime_ns for path in pair.etc.iterdir()}, before)
             self.assertEqual([daemon.queue() for daemon in pair.daemons], [[], []])
             self.assertEqual(pair.sink.messages, [])
-            # The sink in the place of a smarthost: whose SPF it is cannot be known, and that is all.
+            # Who has signed the certificate, and, as the sink is a smarthost, whose SPF it is: that is all.
             others = [finding for finding in told["findings"] if finding["state"] != "ok"]
-            self.assertEqual([finding["about"] for finding in others], ["names"], others)
-            self.assertEqual((status, told["wrong"], told["remark"]), (0, 0, 1))
-            abouts = {"tables", "ports", "folders", "rights", "disk", "clock", "relay", "pair", "names"}
+            self.assertEqual([finding["about"] for finding in others], ["certificate"] * 2 + ["names"], others)
+            self.assertEqual((status, told["wrong"], told["remark"]), (0, 0, 3))
+            ports = [finding for finding in told["findings"] if finding["about"] == "ports"]
+            self.assertEqual(len(ports), 4)
+            abouts = {"tables", "ports", "folders", "rights", "disk", "clock", "certificate", "relay", "pair", "names"}
             self.assertEqual({finding["about"] for finding in told["findings"]}, abouts)
         finally:
             await deferToThread(pair.__exit__, None)

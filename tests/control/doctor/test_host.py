@@ -41,6 +41,15 @@ class FolderTests(Case):
         half = self.half("backend", server={"folder": "accounts.dat"})
         self.assertFound(self.folders(half), WRONG, "is no folder", r"\[server\] folder")
 
+    def test_mayNotMake(self) -> None:
+        """A work folder that whoever starts the daemon may not make, and a mailbox that cannot be looked at."""
+        half = self.made()
+        (half.settings.folder / "inbox/bucho").rmdir()
+        (half.settings.folder / "inbox/bucho").symlink_to("bucho")  # leads to itself
+        self.assertFound(self.folders(half), WRONG, "bucho cannot be looked at", "root")
+        self.patch(os, "access", lambda path, mode: False)
+        self.assertFound(self.folders(self.half("backend")), WRONG, "may not make it in", "install -d -m 700")
+
     def test_rights(self) -> None:
         """A folder that its owner may not write, or that others may, or that is a file."""
         for mode, why, mend in ((0o500, "may not be written", "u\\+rwx"), (0o720, "others may write", "go-w")):

@@ -93,6 +93,23 @@ class NameTests(TestCase):
         self.names = Names(Asker(servers=[self.names._resolver.servers[0]], timeout=(HASTE,)))
         self.case.assertFound(await self.found(), REMARK, "also names other.example")
 
+    async def test_addressAlone(self) -> None:
+        """Without MX the domain's own address counts, which may be ours."""
+        self.publish("MX", spf=[f"v=spf1 ip4:{OUTER} -all"])
+        self.zone.a("test.jp", OUTER)
+        self.case.assertFound(await self.found(), REMARK, "test.jp has no MX; by its address", "MX 10")
+
+    async def test_policyBeyondUs(self) -> None:
+        """SPF with macros is not followed to its end."""
+        self.publish(spf=["v=spf1 exists:%{i}.example -all"])
+        self.case.assertFound(await self.found(), REMARK, "was not followed to its end")
+
+    async def test_pointerFault(self) -> None:
+        """A reverse zone that is broken is a remark."""
+        self.publish("PTR")
+        self.zone.odd("44.33.22.11.in-addr.arpa", Odd.SERVFAIL)
+        self.case.assertFound(await self.found(), REMARK, f"about the PTR of {OUTER}")
+
     async def test_nullExchange(self) -> None:
         """A null MX."""
         self.publish(mx="", spf=[f"v=spf1 ip4:{OUTER} -all"])

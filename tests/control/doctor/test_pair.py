@@ -60,6 +60,18 @@ class PairTests(Case):
         gateway = self.half("gateway", {"effect.dat": "#<> false\n127.0.0.1 true\n"})
         self.assertFound(pair.outward(self.half("backend"), gateway), WRONG, "notices", "#<> default")
 
+    def test_hostName(self) -> None:
+        """Where gateway.dat names the back-end by a name its address is not known, and that is said."""
+        backend = self.half("backend", relay={"gateway": "192.168.0.103:2526"}, server={"listen": ["tcp:2525"]})
+        tables = {"gateway.dat": "test.jp, backend.test.jp, 2525\n"}
+        gateway = self.half("gateway", tables, server={"listen": ["tcp:2526"]})
+        self.assertFound(pair.outward(backend, gateway), REMARK, "stands in no table")
+
+    def test_noAccounts(self) -> None:
+        """Without accounts there is nobody to ask about, and that is said."""
+        backend = self.half("backend", {"accounts.dat": ""}, domains={"postmaster": None})
+        self.assertFound(pair.verification(backend, Hop("127.0.0.1", 9), HASTE), REMARK, "there is no account")
+
     def test_sizes(self) -> None:
         """A gateway that takes less, or more; one folder for both; one name; no verification."""
         backend = self.half("backend")

@@ -61,6 +61,24 @@ class PortTests(Case):
         """A greeting whose date is an hour away tells that one of the clocks is wrong."""
         self.assertFound(self.found(greeting(when=time.time() - 3600)), WRONG, "clock of .* is -3[56]")
 
+    def test_noDate(self) -> None:
+        """A greeting without a date tells nothing about clocks, and that is said."""
+        self.assertFound(wire.heardDate("gateway", "mx", "yesterday", time.time()), REMARK, "has no date")
+
+    def test_encryption(self) -> None:
+        """Where a certificate is named STARTTLS must be offered."""
+        sink = self.enterContext(Sink())
+        hello = "250 test.jp"
+        sink.answer = lambda command: {"": greeting(), "EHLO": hello}.get(command[:4])
+        half = self.half(
+            "backend",
+            server={"listen": [f"tcp:{sink.port}:interface=127.0.0.1"]},
+            tls={"certificates": [["cert.pem", "key.pem"]]},
+        )
+        self.assertFound(wire.ports(half.settings, HASTE), WRONG, "STARTTLS is not offered", "restart")
+        hello = "250-test.jp\r\n250 STARTTLS"
+        self.assertAllOk(wire.ports(half.settings, HASTE))
+
     def test_privileged(self) -> None:
         """Port 25 of a daemon that is not root needs a right, and the mending says which."""
         half = self.half("backend")
