@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from epost.control.files import syncFolder
+from epost.control.files import create, syncFolder
 from epost.control.terminal import Failure, common, tell
 from epost.mail.address import domainKey
 
@@ -47,7 +47,7 @@ def selfSigned(options: argparse.Namespace) -> int:
     made: list[Path] = []
     try:
         for path, (octets, mode) in paths.items():
-            _write(path, octets, mode)
+            create(str(path), octets, mode)
             made.append(path)
         syncFolder(str(folder))
     except OSError as error:
@@ -92,12 +92,3 @@ def _name(text: str) -> x509.GeneralName:
         return x509.DNSName("*." * text.startswith("*.") + domainKey(text.removeprefix("*.")))
     except ValueError:
         raise Failure(f'"{text}" is no host name and no IP address') from None
-
-
-def _write(path: Path, octets: bytes, mode: int) -> None:
-    """A new file, on stable storage. @raise OSError: there is one, or it cannot be made."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with open(descriptor, "wb") as file:
-        file.write(octets)
-        file.flush()
-        os.fsync(descriptor)

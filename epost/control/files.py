@@ -4,6 +4,7 @@ Tables that are changed by a command while daemons read them: a lock, and a new 
 Whoever changes a table holds flock(2) on a lock file beside it, from reading to renaming, so that of two commands the
 second sees what the first has done. The new file is written beside the old one, synced, takes its place by rename(2),
 and the folder is synced: a reader sees the old file or the new one, and after a power cut there is one of the two.
+Where nothing may be overwritten a file is made, whole or not at all (L{create}).
 """
 
 import fcntl
@@ -75,10 +76,7 @@ def prepare(path: str, octets: bytes, like: str) -> str:
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             _alike(descriptor, like)
-            done = 0
-            while done < len(octets):  # a disk that fills up takes a part first
-                done += os.write(descriptor, memoryview(octets)[done:])
-            os.fsync(descriptor)
+            _fill(descriptor, octets)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -113,6 +111,34 @@ def syncFolder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def create(path: str, octets: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
+    """
+    Write a file that is not there yet, and sync it; its name is the caller's to sync (L{syncFolder}).
+
+    @param owner: user and group that it is given to; L{None}: it is whose process this is.
+    @raise OSError: one is there already, or it cannot be written and is gone again. The error names it.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if owner is not None:
+            os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, mode)
+        _fill(descriptor, octets)
+    except OSError as error:
+        os.unlink(path)
+        raise OSError(error.errno, error.strerror, path) from error
+    finally:
+        os.close(descriptor)
+
+
+def _fill(descriptor: int, octets: bytes) -> None:
+    """Write all of it and sync it. @raise OSError: it could not."""
+    done = 0
+    while done < len(octets):  # a disk that fills up takes a part first
+        done += os.write(descriptor, memoryview(octets)[done:])
+    os.fsync(descriptor)
 
 
 def drop(path: str) -> None:

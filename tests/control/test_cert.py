@@ -1,7 +1,9 @@
 """C{epost cert self}: a pair that the daemon can use."""
 
+import errno
 import io
 import json
+import os
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -67,3 +69,18 @@ class SelfTests(SynchronousTestCase):
             status, _, err = run(*words)
             self.assertEqual(status, 1)
             self.assertTrue(err)
+
+    def test_full(self) -> None:
+        """What could not be written to its end is taken away again, whichever of the two it is, and it is told."""
+        for last in (1, 2):
+            written: list[int] = []
+
+            def full(descriptor: int, written: list[int] = written, last: int = last) -> None:
+                written.append(descriptor)
+                if len(written) == last:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            self.patch(os, "fsync", full)
+            status, out, err = run("--name", "mx.test.jp", "--out", str(self.folder))
+            self.assertEqual((status, out, list(self.folder.iterdir())), (1, "", []))
+            self.assertRegex(err, r"(key|cert)\.pem: No space left on device; nothing was made")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from epost.control.account.change import Books, changing
 from epost.control.account.dat import AccountFile, named
+from epost.control.files import create
 from epost.control.terminal import Failure, config, remark, tell
 from epost.login import schemes
 from epost.mail.address import Address
@@ -152,18 +153,10 @@ def text(rows: Sequence[dict[str, str]], header: bool, windows: bool) -> bytes:
 def save(file: str, octets: bytes) -> None:
     """Write a new file that its owner alone can read. @raise Failure: it stands there already, or cannot be written."""
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        create(file, octets)
     except FileExistsError:
         raise Failure(f"{file} stands there already; nothing was written") from None
     except OSError as error:
-        raise Failure(f"{file}: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(octets)
-            out.flush()
-            os.fsync(descriptor)
-    except OSError as error:
-        os.unlink(file)
         raise Failure(f"{file}: {error.strerror}; nothing was written") from error
 
 
@@ -183,13 +176,15 @@ def import_(options: argparse.Namespace) -> int:
         lines = books.lines()
         merge(rows, lines, books.directory.accounts)
         table = (books.check if options.dry_run else books.write)((books.accounts, lines.octets())).accounts
-    result = {"added": len(rows) - len(known), "updated": len(known), "without_password": 0, "seconds": 0.0}
-    result["without_password"] = sum(not (account.secret) for account in table)
-    result["seconds"] = round(time.monotonic() - began, 1)
+    result = {
+        "added": len(rows) - len(known),
+        "updated": len(known),
+        "without_password": sum(not account.secret for account in table),
+        "seconds": round(time.monotonic() - began, 1),
+    }
     words = "{added:,} accounts added, {updated:,} updated, in {seconds} seconds".format(**result)
-    tell(
-        options, {"dry_run": options.dry_run, **result}, f"{words}{' (dry run: nothing was changed)' * options.dry_run}"
-    )
+    words += " (dry run: nothing was changed)" * options.dry_run
+    tell(options, {"dry_run": options.dry_run, **result}, words)
     return 0
 
 

@@ -1,5 +1,6 @@
 """Tests of L{epost.control.account.text}: E-Post's text import and export."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -189,6 +190,17 @@ class ExportTests(TextTestCase):
         self.assertEqual(file.read_text().count("\n"), 3)
         self.assertIn("stands there already", self.refused("export", str(file)))
         self.assertIn("No such file", self.refused("export", str(Path(file, "x").parent.parent / "none/x")))
+
+    def test_full(self) -> None:
+        """An export that could not be written to its end is taken away again."""
+
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        self.patch(os, "fsync", full)
+        words = self.refused("export", str(self.folder / "out"))
+        self.assertIn("out: No space left on device; nothing was written", words)
+        self.assertFalse((self.folder / "out").exists())
 
     def test_notInShiftJis(self) -> None:
         """A character that CP932 does not have is told before anything is written."""
