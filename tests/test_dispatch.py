@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from epost.dispatch import PAUSE, Dispatcher
 from epost.errand import Desk, Errand, Open
-from epost.interfaces import ICarrier, IChannel, IRouter, ISenderLog, Parcel, Report
+from epost.interfaces import ICarrier, IChannel, IReplies, IRouter, ISenderLog, Parcel, Report
 from epost.lanes import REST, Lanes, Limits
 from epost.mail.address import Address, parseAddress
 from epost.mail.entry import Attempt, Entry
@@ -89,6 +89,22 @@ class RecorderLog:
         )
 
 
+@implementer(IReplies)
+class Away:
+    """user1 is away. @ivar told: what arrived for him, by which address and with which header."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, bytes]] = []
+
+    def awaits(self, box: Local, sender: Address | None) -> bool:
+        """Only who has an address may get a reply."""
+        return box.user == "user1" and sender is not None
+
+    def arrived(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
+        """Note it."""
+        self.told.append((str(recipient), header))
+
+
 @implementer(ICarrier)
 class ScriptedCarrier:
     """
@@ -160,6 +176,7 @@ class DispatchCase(SynchronousTestCase):
         self.carrier = ScriptedCarrier(self.log, self.clock)
         self.letterhead = Letterhead(lambda sender: "test.jp", "192.168.0.103")
         self.number = 185
+        self.away = Away()
         self.start()
 
     def zone(self, name: str | None) -> None:
@@ -181,6 +198,7 @@ class DispatchCase(SynchronousTestCase):
             self.letterhead,
             patience,
             self.limits,
+            replies=self.away,
         )
         self.dispatcher.startService()
         self.clock.advance(0)
@@ -449,6 +467,30 @@ class OutcomeTests(DispatchCase):
         self.router.routes.clear()
         self.dispatcher.lookAgain()
         self.assertEqual(self.spool.count(), 0)
+
+
+class AwayTests(DispatchCase):
+    """Who is away is told of what arrives."""
+
+    def test_told(self) -> None:
+        """Once it is durable in his mailbox, with its header; nobody is of a notice or for others."""
+        verifyObject(IReplies, self.away)
+        self.inbox.ticks.manual = True
+        self.accept("user1@test.jp", "user2@test.jp")
+        self.assertEqual(self.away.told, [])
+        self.inbox.ticks.tick()
+        self.assertEqual(self.away.told, [("user1@test.jp", b"a: b\r\n\r\n")])
+        self.accept("user1@test.jp", "user2@test.jp", sender=None)
+        self.inbox.ticks.tick()
+        self.assertEqual(len(self.away.told), 1)
+
+    def test_notDelivered(self) -> None:
+        """What the mailbox does not take is told of when it does, once."""
+        self.inbox.ticks.faults.append(LATER)
+        self.accept("user1@test.jp")
+        self.assertEqual(self.away.told, [])
+        self.pump([HOUR])
+        self.assertEqual(len(self.away.told), 1)
 
 
 class NoticeTests(DispatchCase):

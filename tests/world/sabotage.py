@@ -268,6 +268,25 @@ def doIgnoreFaults(patch: Patch) -> None:
     patch(Commits, "sync", careless)
 
 
+def doAwaitOneCopy(patch: Patch) -> None:
+    """Of several copies of a message the client's 250 waits for the first alone."""
+    commit = intake._Branches.commit
+
+    def early(self: Any) -> "Deferred[None]":
+        heard: Deferred[None] = Deferred()
+        draft = self._branches[0].draft
+        first = draft.commit
+
+        def told() -> "Deferred[None]":
+            return first().addCallbacks(heard.callback, heard.errback)
+
+        draft.commit = told
+        commit(self).addErrback(lambda failure: None)
+        return heard
+
+    patch(intake._Branches, "commit", early)
+
+
 def doNotCheck(patch: Patch) -> None:
     """Nobody compares the checksum of what a crash left."""
     patch(letter, "crc32", lambda octets, total=0: crc32(b""))
@@ -320,6 +339,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "checksum not compared": Sabotage(
         ("relay",), doNotCheck, outcomes=("torn",), at="fsync /backend/incoming/B", seeds=60
     ),
+    "one of several copies awaited": Sabotage(("list",), doAwaitOneCopy, outcomes=("EIO", "ENOSPC"), at="create"),
     "earlier delivery not looked for": Sabotage(("split",), doNotLookInMailboxes),
     "attempts not written down": Sabotage(
         ("bounce",),

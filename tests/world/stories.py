@@ -22,9 +22,11 @@ BACKEND, GATEWAY = "192.168.0.102", "192.168.0.103"
 PC = "192.168.0.7"  # a client inside
 KINDS = ("backend", "gateway")
 QUEUES = ("incoming", "holding", "dead")
+OURS = re.compile(rb"this is all of it\.\r\n\Z|do\s+not\s+need\s+any\s+more\.\r\n\Z")
 TOKEN = re.compile(rb"token-([a-z0-9]+)-")
 
 BOX, OUTSIDE, RETURNED = "box", "outside", "returned"  # where a recipient's copy is to be at last
+NOWHERE = ""  # for others in his place
 
 # A retry does not let anybody wait, and whoever hears nothing more gives up soon.
 _SOON = """\
@@ -50,9 +52,14 @@ class Letter:
 
     @ivar token: a-z and 0-9, its own.
     @ivar at: when, seconds after the story's begin.
-    @ivar fates: by recipient where it is to be at last: L{BOX}, L{OUTSIDE} or L{RETURNED}.
+    @ivar fates: by recipient where it is to be at last: L{BOX}, L{OUTSIDE}, L{RETURNED} or L{NOWHERE}.
     @ivar lines: of its text.
     @ivar front: the address of the server that it is handed to.
+    @ivar others: who gets it by lists and forwarding: by whom it gets where, and because of which recipient.
+    @ivar marks: what stands in front of it for such a one.
+    @ivar senders: the reverse path with which such a one gets it, as an expression.
+    @ivar answers: how many letters of our own it causes: automatic replies, warnings.
+    @ivar refused: whether nothing has failed where it is not taken.
     """
 
     token: str
@@ -61,10 +68,21 @@ class Letter:
     at: float = 0.0
     lines: int = 3
     front: str = BACKEND
+    others: dict[str, tuple[str, str]] = field(default_factory=dict)
+    marks: dict[str, bytes] = field(default_factory=dict)
+    senders: dict[str, str] = field(default_factory=dict)
+    answers: int = 0
+    refused: bool = False
+
+    def ends(self) -> list[tuple[str, str, str]]:
+        """Everybody who is to have it, where, and which recipient stands for him."""
+        named = [(recipient, fate, recipient) for recipient, fate in self.fates.items() if fate]
+        return named + [(end, *told) for end, told in self.others.items()]
 
     def payload(self) -> bytes:
         """All that its sender wrote, with CRLF. One line begins with a dot."""
-        head = f"Subject: {self.token}\nFrom: {self.sender}\nDate: Mon, 06 Jul 2009 16:20:00 +0900\n"
+        head = f"Subject: {self.token}\nFrom: {self.sender}\nTo: {', '.join(self.fates)}\n"
+        head += "Date: Mon, 06 Jul 2009 16:20:00 +0900\n"
         head += f"Message-Id: <token-{self.token}-0@pc>\n\n"
         body = "".join(f"token-{self.token}-{number}-{'.' * 40}\n" for number in range(self.lines))
         return f"{head}{body}.token-{self.token}-dot\n".replace("\n", "\r\n").encode()
@@ -236,6 +254,36 @@ _CROWD = (
     Letter("no", "user1@test.jp", {_OUT: RETURNED}, 0.02),
 )
 
+_DOMAINS = 'accounts = "accounts.dat"\n'
+_PEOPLE = {
+    "backend.toml": SHORTENED["backend.toml"].replace(
+        _DOMAINS, f'{_DOMAINS}details = "accounts.toml"\nlists = "lists.toml"\n'
+    )
+    + "[forwarding]\nsrs = true\n",
+    "accounts.toml": '["baito@test.jp"]\nforward = ["user3@test-sample00.jp"]\n',
+    "lists.toml": '["staff@test.jp"]\nmembers = "staff.txt"\nowner = "bucho@test.jp"\n',
+    "staff.txt": "kacho@test.jp\nuser3@test-sample00.jp\nnobody@test-sample00.jp\n",
+}
+_AWAY = '["user1@test.jp"]\nreply = { text = "I am away, and this is all of it." }\n'
+_KACHO = "kacho\tpass1234\t\ttest.jp"
+_USER3 = "user3@test-sample00.jp"
+_STAFF = (
+    b'List-Id: "staff"\r\n <staff.test.jp>\r\nList-Post: <mailto:staff@test.jp>\r\n'
+    b"List-Unsubscribe: <mailto:staff-owner@test.jp?subject=unsubscribe>\r\n"
+    b"List-Owner: <mailto:staff-owner@test.jp>\r\nPrecedence: list\r\n"
+)
+_MEMBERS = {"kacho@test.jp": BOX, _USER3: OUTSIDE, "nobody@test-sample00.jp": RETURNED}
+_BY_LIST = {
+    "others": {member: (fate, "staff@test.jp") for member, fate in _MEMBERS.items()},
+    "marks": dict.fromkeys(_MEMBERS, _STAFF),
+    "senders": dict.fromkeys(_MEMBERS, r"staff-bounces@test\.jp"),
+}
+_BY_BAITO = {
+    "others": {_USER3: (OUTSIDE, "baito@test.jp")},
+    "marks": {_USER3: b"Delivered-To: baito@test.jp\r\n"},
+    "senders": {_USER3: r"SRS0=[A-Z2-7]{6}=[A-Z2-7]{2}=test-sample00\.jp=user2@test\.jp"},
+}
+
 STORIES = {
     "local": Story((Letter("loc", "kacho@test.jp", {"bucho@test.jp": BOX}),)),
     "relay": Story((Letter("rel", "bucho@test.jp", {_OUT: OUTSIDE}),)),
@@ -256,6 +304,26 @@ STORIES = {
     "longer": Story((Letter("lor", "bucho@test.jp", {_OUT: OUTSIDE, "kacho@test.jp": BOX}, lines=1300),)),
     "crowd": Story(_CROWD),
     "group": Story(_CROWD, files=_FSYNC),
+    "forward": Story((Letter("for", _OUT, {"baito@test.jp": BOX}, **_BY_BAITO),), files=_PEOPLE),  # type: ignore[arg-type]
+    "list": Story(
+        (Letter("lis", "bucho@test.jp", {"baito@test.jp": BOX, "staff@test.jp": NOWHERE}, **_BY_LIST),),  # type: ignore[arg-type]
+        files=_PEOPLE | {"accounts.toml": ""},
+    ),
+    "reply": Story(
+        (
+            Letter("re0", "bucho@test.jp", {"user1@test.jp": BOX}, answers=1),
+            Letter("re1", "bucho@test.jp", {"user1@test.jp": BOX, "baito@test.jp": BOX}, 4.0),
+            Letter("re2", "bucho@test.jp", {"user1@test.jp": BOX}, 8.0),
+        ),
+        files=_PEOPLE | {"accounts.toml": _AWAY},
+    ),
+    "quota": Story(
+        (
+            Letter("qu0", "bucho@test.jp", {"kacho@test.jp": BOX}, lines=10, answers=1),
+            Letter("qu1", "bucho@test.jp", {"kacho@test.jp": BOX}, 3.0, 10, refused=True),
+        ),
+        files=_PEOPLE | {"accounts.dat": FILES["accounts.dat"].replace(_KACHO, f"{_KACHO}\t\t\t\t900")},
+    ),
 }
 
 
@@ -265,6 +333,7 @@ class Ledger:
 
     @ivar tellers: the clients.
     @ivar given: by kind of daemon all message numbers that it gave out, in every life.
+    @ivar written: what we wrote ourselves and is no notice, and who got it.
     @ivar doubtful: by token in how many files of queues it stood when power went that may have come back then, or were
         being handed over: so often may it be there once more.
     """
@@ -274,6 +343,7 @@ class Ledger:
         self.tellers = {teller.letter.token: teller for teller in tellers}
         self.given: dict[str, list[int]] = {kind: [] for kind in KINDS}
         self.doubtful: Counter[str] = Counter()
+        self.written: list[tuple[bytes, str]] = []
 
     def doubt(self, cut: tuple[str, ...]) -> None:
         """
@@ -300,28 +370,36 @@ class Ledger:
         wrong = [f"{kind}: {name} does not leave the queue" for kind in KINDS for name in self._waiting(kind)]
         copies = self._copies(wrong)
         for token, teller in self.tellers.items():
-            fates = teller.letter.fates
-            if (not cuts or token == EPILOGUE.token) and not (
-                teller.acknowledged and len(teller.accepted) == len(fates)
-            ):
-                wrong.append(f"{token}: is not taken, and nothing has failed")
-            for recipient, fate in fates.items():
+            letter = teller.letter
+            taken = teller.acknowledged and len(teller.accepted) == len(letter.fates)
+            if (not cuts or token == EPILOGUE.token) and taken == letter.refused:
+                wrong.append(f"{token}: is {'' if taken else 'not '}taken, and nothing has failed")
+            for recipient, fate, named in letter.ends():
                 found = {kind: copies.pop((token, recipient, kind), 0) for kind in (BOX, OUTSIDE, RETURNED)}
-                if teller.acknowledged and recipient in teller.accepted and not found[fate]:
+                if teller.acknowledged and named in teller.accepted and not found[fate]:
                     wrong.append(f"{token}: got its 250 and is lost for {recipient}")
-                if not (teller.finished and recipient in teller.accepted) and any(found.values()):
+                if not (teller.finished and named in teller.accepted) and any(found.values()):
                     wrong.append(f"{token}: was never finished and is there for {recipient}")
                 if found[fate] != sum(found.values()):
                     wrong.append(f"{token}: {recipient} should have it at {fate} alone: {found}")
                 # What lies in a mailbox is known by its name, so who delivers it once more does not do so twice.
-                handed = fate != BOX or teller.letter.front != BACKEND
+                handed = fate != BOX or letter.front != BACKEND
                 if found[fate] > 1 + self.doubtful[token] * (handed and bool(cuts)):
                     wrong.append(f"{token}: is there {found[fate]} times for {recipient}, and had no reason")
+        self._answered(wrong, cuts)
         wrong += [f"{token}: is at {kind} for {who}, who is no recipient" for token, who, kind in copies]
         for kind, numbers in self.given.items():
             twice = [number for number, count in Counter(numbers).items() if count > 1]
             wrong += [f"{kind}: number {number} is given twice" for number in twice]
         return wrong
+
+    def _answered(self, wrong: list[str], cuts: int) -> None:
+        """Each of our own letters is whole, and there are as many as there should be; each crash may make one more."""
+        wrong += [f"a letter to {to} is torn: {text[-100:]!r}" for text, to in self.written if not OURS.search(text)]
+        expected = sum(teller.letter.answers for teller in self.tellers.values())
+        count = len(self.written)
+        if count > expected + cuts * bool(expected) or (not cuts and count < expected):
+            wrong.append(f"{count} letters of ours, {expected} expected")
 
     def twice(self) -> int:
         """How many copies there are beyond the first."""
@@ -330,9 +408,10 @@ class Ledger:
     def _copies(self, wrong: list[str]) -> Counter[tuple[str, str, str]]:
         """All that arrived: how often, by token, recipient and kind. What is not whole is told of."""
         copies: Counter[tuple[str, str, str]] = Counter()
+        self.written.clear()
         for sender, recipients, lines in self.town.outside.taken:
             text = "".join(f"{line[1:] if line.startswith('.') else line}\r\n" for line in lines).encode()
-            self._arrived(copies, wrong, text, [to.strip("<>") for to in recipients], OUTSIDE, 2, sender.strip("<>"))
+            self._arrived(copies, wrong, text, [to.strip("<>") for to in recipients], OUTSIDE, sender.strip("<>"))
         disk, front = self.town.disks["backend"], self.town.path("backend/inbox") + "/"
         for path in sorted(disk.paths()):
             user, _, rest = path.removeprefix(front).partition("/")
@@ -351,8 +430,9 @@ class Ledger:
             if recipient.partition("@")[0] != user:
                 wrong.append(f"{user}/{rest} is another's")
             if sender:
-                hops = 1 if sender.endswith("@test.jp") else 2
-                self._arrived(copies, wrong, text, [recipient], BOX, hops, sender)
+                self._arrived(copies, wrong, text, [recipient], BOX, sender)
+            elif b"\r\nContent-Type: text/plain; " in text:
+                self.written.append((text, recipient))
             else:
                 self._returned(copies, wrong, text, recipient)
         for kind in KINDS:
@@ -374,19 +454,26 @@ class Ledger:
         text: bytes,
         recipients: list[str],
         kind: str,
-        hops: int,
         sender: str,
     ) -> None:
-        """One copy, with so many trace fields in front."""
+        """One copy, with its trace fields in front."""
+        found = TOKEN.search(text)
+        teller = self.tellers.get(found[1].decode()) if found else None
+        hops = 1 if kind == BOX and teller is not None and teller.letter.front == BACKEND else 2
         trace = re.match(rb"(?:Received: (?:[^\r\n]+\r\n[\t ])+[^\r\n]+\r\n){%d}(?!Received)" % hops, text)
-        tokens = TOKEN.findall(text)
-        token = tokens[0].decode() if tokens else ""
-        teller = self.tellers.get(token)
+        token = found[1].decode() if found else ""
         payload = text[trace.end() :] if trace else b""
-        if teller is None or payload != teller.letter.payload() or sender != teller.letter.sender:
+        if teller is None or not all(self._whole(teller.letter, payload, sender, each) for each in recipients):
             wrong.append(f"{kind}, for {recipients}: {token or 'something'} is cut or mixed: {text[-100:]!r}")
         else:
             copies.update((token, recipient, kind) for recipient in recipients)
+
+    @staticmethod
+    def _whole(letter: Letter, payload: bytes, sender: str, recipient: str) -> bool:
+        """Whether somebody has it as it was written, with what we have put in front."""
+        expected = letter.senders.get(recipient, re.escape(letter.sender))
+        mark = letter.marks.get(recipient, b"")
+        return payload == mark + letter.payload() and re.fullmatch(expected, sender) is not None
 
     def _returned(self, copies: Counter[tuple[str, str, str]], wrong: list[str], text: bytes, recipient: str) -> None:
         """A notice: to the sender, with all of the message in it, ended by its delimiter."""
