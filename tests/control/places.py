@@ -14,7 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from epost import reload
 from epost.control import main
 from epost.login import schemes
+from epost.mail.address import parseAddress
 from epost.settings import Settings
+from epost.tables.accounts import Account
 from epost.tables.directory import Directory
 
 CONFIG = """[server]
@@ -122,3 +124,13 @@ class ShellTestCase(SynchronousTestCase):
     def load(self) -> tuple[Settings, Directory]:
         """What a daemon that starts now reads. @raise ConfigError: it would not start."""
         return reload.load(str(self.folder / "backend.toml"), "backend")
+
+    def account(self, name: str) -> Account:
+        """An account, which must be there."""
+        found = self.load()[1].accounts.find(parseAddress(name if "@" in name else f"{name}@test.jp"))
+        assert found is not None, name
+        return found
+
+    def proves(self, name: str, password: str) -> bool:
+        """Whether a password is an account's."""
+        return schemes.read(self.account(name).secret).verify(schemes.octets(password))

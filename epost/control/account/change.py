@@ -129,12 +129,16 @@ class Books:
         """accounts.toml, or an empty one where the configuration names none."""
         return DetailsFile(str(self.settings.domains.details or ""), self.detailOctets)
 
-    def detailed(self, address: Address, values: dict[str, Any]) -> bytes:
+    def step(self, text: AccountFile | DetailsFile) -> Step:
+        """What is to be written of a file as it was changed so far."""
+        return (self.accounts if isinstance(text, AccountFile) else str(self.details)), text.octets()
+
+    def detailed(self, address: Address, values: dict[str, Any]) -> DetailsFile:
         """accounts.toml with other values in the table of an account; L{None}: the key goes."""
         tables = self.tables()
         for key, value in values.items():
             tables.put(address, key, value)
-        return tables.octets()
+        return tables
 
     def write(self, *steps: Step) -> Directory:
         """

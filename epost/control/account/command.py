@@ -79,15 +79,11 @@ def add(options: argparse.Namespace) -> int:
         values = named(address) | {"Pass": secret} | changes.columns
         lines = books.lines()
         lines.add(values)
-        steps: list[Step] = [(books.accounts, lines.octets())]
+        steps = [books.step(lines)]
         if any(value is not None for value in changes.details.values()):
             closed = books.lines()
             closed.add(values | CLOSED)
-            steps = [
-                (books.accounts, closed.octets()),
-                (str(books.details), books.detailed(address, changes.details)),
-                *steps,
-            ]
+            steps = [books.step(closed), books.step(books.detailed(address, changes.details)), *steps]
         account = books.write(*steps).accounts.find(address)
     old = 0 if account is None else box.messages(books.mailbox(account))
     if account is not None and old:
@@ -105,7 +101,7 @@ def passwd(options: argparse.Namespace) -> int:
         account = books.find(options.address)
         lines = books.lines()
         lines.put(account.line, {"Pass": secret})
-        books.write((books.accounts, lines.octets()))
+        books.write(books.step(lines))
     tell(options, {"changed": str(account.address)}, f"{account.address} has another password")
     return 0
 
@@ -159,11 +155,11 @@ def _change(options: argparse.Namespace, pairs: list[str], words: str) -> int:
         changes = readChanges(pairs, dict(old) if isinstance(old, dict) else {})
         steps: list[Step] = []
         if changes.details:
-            steps.append((str(books.details), books.detailed(account.address, changes.details)))
+            steps.append(books.step(books.detailed(account.address, changes.details)))
         if changes.columns:
             lines = books.lines()
             lines.put(account.line, changes.columns)
-            steps.append((books.accounts, lines.octets()))
+            steps.append(books.step(lines))
         books.write(*steps)
     tell(options, {"changed": str(account.address)}, f"{account.address} {words}")
     return 0

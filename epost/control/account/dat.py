@@ -14,7 +14,7 @@ from epost.mail.fault import Fault
 from epost.tables.accounts import COLUMNS
 from epost.tables.lines import decoded
 
-FLAGS = ("SMTPauthflag", "POP3", "IMAP4")  # with all of them 0 nobody logs in
+CLOSED = dict.fromkeys(("SMTPauthflag", "POP3", "IMAP4"), "0")  # with all of them 0 nobody logs in
 
 
 class AccountFile:
@@ -71,7 +71,7 @@ class AccountFile:
     def _joined(self, columns: dict[str, bytes], values: Mapping[str, str]) -> bytes:
         """A line."""
         columns = columns | {column: self._encoded(column, value) for column, value in values.items()}
-        last = max((n for n, column in enumerate(COLUMNS) if columns.get(column) or column in columns), default=0)
+        last = max((n for n, column in enumerate(COLUMNS) if column in columns), default=0)
         return b"\t".join(columns.get(column, b"") for column in COLUMNS[: max(last + 1, 2)])
 
     def _encoded(self, column: str, value: str) -> bytes:
@@ -89,6 +89,3 @@ def named(address: Address) -> dict[str, str]:
     """The columns that name an account."""
     local, _, domain = address.text.rpartition("@")
     return {"Account": local, "Domain": domain}
-
-
-CLOSED = dict.fromkeys(FLAGS, "0")

@@ -21,7 +21,7 @@ def rename(options: argparse.Namespace) -> int:
         running = isRunning(books.settings)
         lines = books.lines()
         lines.put(account.line, named(address))
-        steps: list[Step] = [(books.accounts, lines.octets())]
+        steps = [books.step(lines)]
         if books.knownTables().name(account.address) is not None:
             steps = _renamed(books, account, address)
         found = books.check(*steps).accounts.find(address)
@@ -51,13 +51,7 @@ def _renamed(books: Books, account: Account, address: Address) -> list[Step]:
     tables.double(account.address, address)
     renamed = books.tables()
     renamed.rename(account.address, address)
-    return [
-        (books.accounts, both.octets()),
-        (str(books.details), tables.octets()),
-        (books.accounts, opened.octets()),
-        (str(books.details), renamed.octets()),
-        (books.accounts, alone.octets()),
-    ]
+    return [books.step(text) for text in (both, tables, opened, renamed, alone)]
 
 
 def remove(options: argparse.Namespace) -> int:
@@ -67,12 +61,12 @@ def remove(options: argparse.Namespace) -> int:
         box, now = books.mailbox(account), time.time()
         lines = books.lines()
         lines.remove(account.line)
-        steps: list[Step] = [(books.accounts, lines.octets())]
+        steps = [books.step(lines)]
         if books.knownTables().name(account.address) is not None:
             closed, tables = books.lines(), books.tables()
             closed.put(account.line, CLOSED)
             tables.remove(account.address)
-            steps = [(books.accounts, closed.octets()), (str(books.details), tables.octets()), *steps]
+            steps = [books.step(closed), books.step(tables), *steps]
         books.write(*steps)
         result = {"removed": str(account.address), "mailbox": box}
         if options.mailbox:

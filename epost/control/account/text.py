@@ -175,7 +175,7 @@ def import_(options: argparse.Namespace) -> int:
         known = _known(rows, books, options.update)
         lines = books.lines()
         merge(rows, lines, books.directory.accounts)
-        table = (books.check if options.dry_run else books.write)((books.accounts, lines.octets())).accounts
+        table = (books.check if options.dry_run else books.write)(books.step(lines)).accounts
     result = {
         "added": len(rows) - len(known),
         "updated": len(known),

@@ -12,25 +12,10 @@ from epost.control.account.box import REMOVED
 from epost.login import schemes
 from epost.mail.address import parseAddress
 from epost.storage.lock import FolderLock
-from epost.tables.accounts import Account
 from tests.control.places import ACCOUNTS, CONFIG, DETAILS, ShellTestCase
 
 
-class AccountTestCase(ShellTestCase):
-    """Looks at accounts as a daemon sees them."""
-
-    def account(self, name: str) -> Account:
-        """An account, which must be there."""
-        found = self.load()[1].accounts.find(parseAddress(name if "@" in name else f"{name}@test.jp"))
-        assert found is not None, name
-        return found
-
-    def proves(self, name: str, password: str) -> bool:
-        """Whether a password is an account's."""
-        return schemes.read(self.account(name).secret).verify(schemes.octets(password))
-
-
-class AddTests(AccountTestCase):
+class AddTests(ShellTestCase):
     """C{add} and C{passwd}."""
 
     def test_add(self) -> None:
@@ -140,7 +125,7 @@ class AddTests(AccountTestCase):
         self.assertIn("with 1 messages", self.remarked)
 
 
-class ShowTests(AccountTestCase):
+class ShowTests(ShellTestCase):
     """C{show} and C{list}."""
 
     def test_show(self) -> None:
@@ -176,7 +161,7 @@ class ShowTests(AccountTestCase):
         self.assertIn("backend.toml:1: ", self.refused("list"))
 
 
-class SetTests(AccountTestCase):
+class SetTests(ShellTestCase):
     """C{set}, C{disable}, C{enable}."""
 
     def test_columns(self) -> None:
@@ -247,7 +232,7 @@ class SetTests(AccountTestCase):
         self.refused("set", "user1", "name=x", "networks=nowhere")
 
 
-class DaemonTests(AccountTestCase):
+class DaemonTests(ShellTestCase):
     """What a running daemon makes of it."""
 
     def test_atOnce(self) -> None:
@@ -284,7 +269,7 @@ class DaemonTests(AccountTestCase):
         self.assertIn("postmaster bucho@test.jp", self.refused("remove", "bucho"))
 
 
-class StepTests(AccountTestCase):
+class StepTests(ShellTestCase):
     """Changes of both files: a power cut, or a look of the daemon, may come behind each step."""
 
     def steps(self, *words: str, stdin: bytes = b"") -> list[tuple[bytes, bytes]]:
@@ -324,7 +309,7 @@ class StepTests(AccountTestCase):
         self.assertEqual(self.octets("accounts.toml"), b"# what they may do\n\n# the end\n")
 
 
-class MailboxTests(AccountTestCase):
+class MailboxTests(ShellTestCase):
     """What becomes of mailboxes."""
 
     def setUp(self) -> None:

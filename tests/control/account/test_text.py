@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 
 from epost.login import schemes
-from epost.mail.address import parseAddress
-from epost.tables.accounts import COLUMNS, Account
+from epost.tables.accounts import COLUMNS
 from tests.control.places import ACCOUNTS, ShellTestCase
 
 HEADER = "\t".join(COLUMNS) + "\r\n"
@@ -19,16 +18,6 @@ EXPORT = (
 
 class TextTestCase(ShellTestCase):
     """Has an export beside the configuration."""
-
-    def account(self, name: str) -> Account:
-        """An account, which must be there."""
-        found = self.load()[1].accounts.find(parseAddress(f"{name}@test.jp"))
-        assert found is not None, name
-        return found
-
-    def proves(self, name: str, password: str) -> bool:
-        """Whether a password is an account's."""
-        return schemes.read(self.account(name).secret).verify(schemes.octets(password))
 
     def file(self, text: str | bytes, name: str = "export.txt") -> str:
         """A file to import."""
