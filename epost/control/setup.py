@@ -16,11 +16,12 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from epost import forms, reload
-from epost.control import setuptexts
+from epost.control import cert, setuptexts
 from epost.control.files import syncFolder
 from epost.control.setuptexts import CONFIGURATION, STATE, File, Plan
 from epost.control.terminal import Failure, common, password, tell
@@ -48,7 +49,8 @@ def register(subparsers: Any) -> None:
     add("--data", metavar="FOLDER", help=f"for mail and logs; as root {STATE}, else var in the other")
     add("--port", type=_port, default=25, help="where the gateway takes mail (25)")
     add("--inner-port", type=_port, help="where the back-end takes it (2525; 25 on a machine of its own)")
-    add("--submission-port", type=_port, default=587, help="where it takes that of people (587)")
+    add("--submission-port", type=_port, default=587, help="where it takes that of people, with STARTTLS (587)")
+    add("--tls-port", type=_port, default=465, help="where it does so with TLS from the begin (465)")
     add("--user", help="whom the files belong to and the daemons run as; root may name one (with --systemd: epost)")
     add("--systemd", metavar="FOLDER", help="write two units there too, such as /etc/systemd/system")
     add("--yes", action="store_true", help="ask nothing: what is not given is as it is offered")
@@ -94,7 +96,8 @@ def run(options: argparse.Namespace) -> int:
     user = options.user or ("epost" if options.systemd else "")
     owner = _owner(user)
     plan = answered(options)
-    made = {f"{plan.folder}/{name}": file for name, file in setuptexts.files(plan).items()}
+    chain, key = cert.pair(setuptexts.hosts(plan), datetime.now(UTC))
+    made = {f"{plan.folder}/{name}": file for name, file in setuptexts.files(plan, chain, key).items()}
     if options.systemd:
         if Path(plan.folder).is_relative_to("/home") or Path(plan.data).is_relative_to("/home"):
             raise Failure("the units shut the daemons off from /home: take other folders")
@@ -159,6 +162,7 @@ def answered(options: argparse.Namespace) -> Plan:
         options.port,
         options.inner_port or (2525 if machines[0] is None else 25),
         options.submission_port,
+        options.tls_port,
         str(Path(sys.executable).parent / "twistd"),
     )
 
@@ -318,7 +322,7 @@ def _words(plan: Plan, files: Mapping[str, File], units: bool) -> list[str]:
     """For people."""
     lines = ["Written:", *(f"    {path}" for path in files)]
     if not plan.both:
-        lines += ["", f"The gateway, {plan.gateway}, gets {setuptexts.GATEWAY}, effect.dat and gateway.dat."]
+        lines += ["", f"To the gateway, {plan.gateway}, go {', '.join(setuptexts.FOR_GATEWAY)}."]
     lines += ["", "To publish in the DNS:", *(f"    {line}" for line in setuptexts.records(plan))]
     lines += ["", "Next:", *(f"    {line}" for line in setuptexts.commands(plan, units))]
     return [*lines, "", "In Thunderbird:", *(f"    {line}" for line in setuptexts.clients(plan))]

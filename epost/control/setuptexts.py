@@ -9,13 +9,19 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from epost.control.cert import CHAIN, KEY
 from epost.mail.address import Address
 from epost.mail.route import Hop
 from epost.tables.accounts import COLUMNS
 
 BACKEND, GATEWAY = "backend.toml", "gateway.toml"
-CERTIFICATE, KEY = "cert.pem", "key.pem"
-NAMES = (BACKEND, GATEWAY, "effect.dat", "gateway.dat", "accounts.toml", "aliases.dat", "accounts.dat")
+NAMES = (BACKEND, GATEWAY, "effect.dat", "gateway.dat", "accounts.toml", "aliases.dat", "accounts.dat", CHAIN, KEY)
+FOR_GATEWAY = (GATEWAY, "effect.dat", "gateway.dat", CHAIN, KEY)
+TLS = f"""\
+[tls]
+# Made for a first try: nobody else has signed it. For a better one see docs/tls.md.
+certificates = [["{CHAIN}", "{KEY}"]]
+"""
 SERVICE = "/opt/epost/bin/twistd"  # as the units of etc/systemd have them
 CONFIGURATION, STATE = "/etc/epost", "/var/lib/epost"
 
@@ -37,7 +43,8 @@ class Plan:
     @ivar smarthost: who takes the mail for outside; L{None}: whoever the DNS names.
     @ivar port: where the gateway takes mail.
     @ivar inner: where the back-end takes mail from the gateway.
-    @ivar submission: where the back-end takes mail from people.
+    @ivar submission: where the back-end takes mail from people who log in, and TLS begins with STARTTLS.
+    @ivar submissions: the same, and TLS comes first.
     @ivar twistd: the command.
     """
 
@@ -54,6 +61,7 @@ class Plan:
     port: int
     inner: int
     submission: int
+    submissions: int
     twistd: str
 
     @property
@@ -81,7 +89,9 @@ def _listed(values: Iterable[str]) -> str:
 
 def backend(plan: Plan) -> str:
     """backend.toml."""
-    inner = f"tcp:{plan.inner}:interface=127.0.0.1" if plan.both else f"tcp:{plan.inner}"
+    inner = f"tcp:{plan.inner}"
+    if plan.both and not plan.networks:
+        inner += ":interface=127.0.0.1"  # nobody but the gateway has business there
     where = Hop(plan.gateway or "127.0.0.1", plan.port)
     return f"""\
 # The back-end: it has the mailboxes of {plan.domain} and hands all other mail to the gateway.
@@ -91,9 +101,15 @@ def backend(plan: Plan) -> str:
 [server]
 name = "{plan.domain}"
 folder = {_text(plan.data + "/backend")}          # queue, logs and mailboxes
-# Where the gateway hands over mail, and where the programs of people do.
-listen = ["{inner}", "tcp:{plan.submission}"]
+# Where the gateway hands over mail, and scanners of the office that cannot log in.
+listen = ["{inner}"]
 
+[submission]
+# Where people hand over mail; they log in.
+listen = ["tcp:{plan.submission}"]                   # TLS by STARTTLS
+listen_tls = ["tcp:{plan.submissions}"]               # TLS first
+
+{TLS}
 [domains]
 local = ["{plan.domain}"]
 accounts = "accounts.dat"               # who has a mailbox: epost account add, passwd, list …
@@ -127,6 +143,7 @@ folder = {_text(plan.data + "/gateway")}          # queue and logs
 listen = ["tcp:{plan.port}"]                     # "tcp6:{plan.port}" takes IPv6 and IPv4
 postmaster = "postmaster@{plan.domain}"
 
+{TLS}
 [relay]
 verify = true                           # ask the back-end who is there, and refuse the others at the door
 {smarthost}
@@ -189,8 +206,13 @@ abuse@{plan.domain}\t{plan.account}
 """
 
 
-def files(plan: Plan) -> dict[str, File]:
-    """All files, by name in the folder for the configuration."""
+def files(plan: Plan, chain: bytes, key: bytes) -> dict[str, File]:
+    """
+    All files, by name in the folder for the configuration.
+
+    @param chain: the certificate, in PEM.
+    @param key: its key.
+    """
     texts = {
         BACKEND: backend(plan),
         GATEWAY: gateway(plan),
@@ -200,8 +222,16 @@ def files(plan: Plan) -> dict[str, File]:
         "aliases.dat": aliases(plan),
     }
     made = {name: File(text.encode()) for name, text in texts.items()}
-    made["accounts.dat"] = File(accounts(plan).encode(), 0o600)
-    return made
+    return made | {
+        "accounts.dat": File(accounts(plan).encode(), 0o600),
+        CHAIN: File(chain),
+        KEY: File(key, 0o600),
+    }
+
+
+def hosts(plan: Plan) -> list[str]:
+    """By which names and addresses programs come to us."""
+    return [plan.name, plan.domain, *([plan.backend] if plan.backend else [])]
 
 
 def unit(plan: Plan, half: str, user: str) -> str:
@@ -287,8 +317,12 @@ def commands(plan: Plan, units: bool) -> list[str]:
 
 def clients(plan: Plan) -> list[str]:
     """What goes into a mail program."""
-    host = plan.name if plan.both else plan.backend
-    return [
-        f"outgoing server {host}, port {plan.submission}, no encryption, no login; from the office's networks alone",
+    host = plan.backend or plan.name
+    lines = [
+        f"outgoing server {host}, port {plan.submissions}, SSL/TLS, normal password, user name {plan.account}",
+        f"or port {plan.submission}, STARTTLS; it asks once whether to trust the certificate, which nobody has signed",
         f"no POP3 and no IMAP yet: what comes for {plan.account} stands in a Maildir below {plan.data}/backend/inbox",
     ]
+    if plan.networks:
+        lines.append(f"scanners in {', '.join(plan.networks)}: {host}, port {plan.inner}, no login")
+    return lines

@@ -5,10 +5,13 @@ The last test takes what it wrote, as it stands, and lets real daemons pass a me
 """
 
 import argparse
+import base64
 import builtins
 import io
 import json
 import os
+import smtplib
+import ssl
 import stat
 import subprocess
 import sys
@@ -18,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from epost import reload
@@ -103,7 +107,7 @@ class WriteTests(Case):
         """The table of accounts and the mail are for the daemon alone."""
         self.run_()
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in self.etc.iterdir()}
-        self.assertEqual(modes.pop("accounts.dat"), 0o600)
+        self.assertEqual((modes.pop("accounts.dat"), modes.pop("key.pem")), (0o600, 0o600))
         self.assertEqual(set(modes.values()), {0o644})
         self.assertEqual(stat.S_IMODE((self.root / "var").stat().st_mode), 0o700)
 
@@ -128,6 +132,23 @@ class WriteTests(Case):
         self.assertEqual(gateway.relay.gateway, Hop("smtp.isp.example", 2500))
         self.assertEqual(backend.relay.gateway, Hop("127.0.0.1", 25))
         self.assertEqual(gateway.server.name, "mail.test.jp")
+
+    def test_scanners(self) -> None:
+        """The port without login is the gateway's alone, unless the office has networks that may send so."""
+        for words, listen in (((), "tcp:2525:interface=127.0.0.1"), (("--network", "192.168.0.0/24"), "tcp:2525")):
+            self.etc = self.root / (words[-1].replace("/", "-") if words else "none")
+            self.places = ["--folder", str(self.etc), "--data", str(self.root / "var")]
+            self.run_(*words)
+            settings, _ = reload.load(str(self.etc / "backend.toml"), "backend")
+            self.assertEqual(settings.server.listen, (listen,))
+            self.assertEqual(settings.submission.listen + settings.submission.listen_tls, ("tcp:587", "tcp:465"))
+
+    def test_certificate(self) -> None:
+        """The certificate is for all names and addresses by which programs come."""
+        self.run_("--backend", "192.168.0.102", "--gateway", "192.168.0.103")
+        certificate = x509.load_pem_x509_certificate((self.etc / "cert.pem").read_bytes())
+        held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        self.assertEqual([str(name.value) for name in held], ["mail.test.jp", "test.jp", "192.168.0.102"])
 
     def test_oddFolder(self) -> None:
         """A folder may have quotes and letters of any alphabet in its name."""
@@ -361,14 +382,32 @@ class PairTests(Case):
             epost, cwd=self.root, env=environment, input=typed, capture_output=True, encoding="utf-8", timeout=60
         )
 
+    def sendAsAProgram(self, submission: int, secure: int) -> None:
+        """One message over STARTTLS and one over TLS, each with a login and with the certificate looked at."""
+        context = ssl.create_default_context(cafile=str(self.etc / "cert.pem"))
+        context.check_hostname = False  # 127.0.0.1 is not its name here
+        with smtplib.SMTP("127.0.0.1", submission, timeout=30) as clear:
+            clear.starttls(context=context)
+            self.send(clear)
+        with smtplib.SMTP_SSL("127.0.0.1", secure, timeout=30, context=context) as encrypted:
+            self.send(encrypted)
+
+    def send(self, client: smtplib.SMTP) -> None:
+        """Log in and send."""
+        client.ehlo()
+        token = base64.b64encode(f"\0bucho@test.jp\0{PASSWORD}".encode()).decode()  # smtplib's own is ASCII alone
+        self.assertEqual(client.docmd("AUTH", f"PLAIN {token}")[0], 235)
+        client.sendmail("bucho@test.jp", ["friend@example.org"], b"Subject: out\r\n\r\ntext\r\n")
+
     def test_aMessagePasses(self) -> None:
         """
         From nothing: setup, check, start. Mail goes out and comes in, and the doctor finds nothing wrong but what the
         DNS does not say yet.
         """
         sink = self.enterContext(Sink())
-        gateway, inner, submission = freePorts(3)
-        ports = ["--port", str(gateway), "--inner-port", str(inner), "--submission-port", str(submission)]
+        gateway, inner, submission, secure = freePorts(4)
+        ports = ["--port", str(gateway), "--inner-port", str(inner)]
+        ports += ["--submission-port", str(submission), "--tls-port", str(secure)]
         smarthost = ["--smarthost", f"127.0.0.1:{sink.port}"]
         made = self.command("setup", *GIVEN, *self.places, *ports, *smarthost, typed=f"{PASSWORD}\n")
         self.assertEqual((made.returncode, made.stderr), (0, ""), made.stdout)
@@ -383,9 +422,9 @@ class PairTests(Case):
         for daemon in daemons:
             self.addCleanup(daemon.stop)
             daemon.start()
-        submit(submission, "bucho@test.jp", ["friend@example.org"], b"Subject: out\r\n\r\ntext\r\n")
-        (out,) = sink.wait(1)
-        self.assertEqual((out.sender, out.recipients), ("bucho@test.jp", ("friend@example.org",)))
+        self.sendAsAProgram(submission, secure)
+        for out in sink.wait(2):
+            self.assertEqual((out.sender, out.recipients), ("bucho@test.jp", ("friend@example.org",)))
         submit(gateway, "friend@example.org", ["bucho@test.jp"], b"Subject: in\r\n\r\ntext\r\n")
         waitUntil("a message in the mailbox", lambda: daemons[0].mailbox("bucho"))
         looked = self.command("doctor", "--json", "--config", str(self.etc / "backend.toml"))

@@ -7,7 +7,9 @@ machine knows. RFC 5280 6, RFC 9525 (names).
 
 import ssl
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -24,11 +26,10 @@ def authorities() -> list[x509.Certificate]:
     """Those that this machine trusts."""
     known = ssl.create_default_context().get_ca_certs(binary_form=True)
     found = []
-    for octets in known:
-        try:
-            found.append(x509.load_der_x509_certificate(octets))
-        except ValueError:
-            continue  # an old root that is not quite DER
+    with warnings.catch_warnings(action="ignore"):  # each old root that is not quite by the book is told on stderr
+        for octets in known:
+            with suppress(ValueError):  # and some are not DER
+                found.append(x509.load_der_x509_certificate(octets))
     return found
 
 
@@ -55,7 +56,7 @@ def certificates(
     chains = [(name, x509.load_pem_x509_certificates(pairs.path(name).read_bytes())) for name, _ in pairs.names]
     for name, chain in chains:
         _days(found, name, chain[0], datetime.fromtimestamp(now(), UTC))
-        _trust(found, name, chain, trusted(), datetime.fromtimestamp(now(), UTC))
+        _trust(found, name, chain, trusted, datetime.fromtimestamp(now(), UTC))
     held = {one for _, chain in chains for one in tls.names(chain[0])}
     for host in dict.fromkeys(wanted):
         if host in held or "*." + host.partition(".")[2] in held:
@@ -83,7 +84,7 @@ def _trust(
     found: Findings,
     name: str,
     chain: Sequence[x509.Certificate],
-    trusted: Sequence[x509.Certificate],
+    trusted: Callable[[], Sequence[x509.Certificate]],
     now: datetime,
 ) -> None:
     """Whether a stranger can follow the chain."""
@@ -92,10 +93,11 @@ def _trust(
         found.remark(f"{name} is signed by itself: other servers take it, programs like Thunderbird ask their user")
         return
     hosts = tls.names(leaf)
-    if not trusted or not hosts or not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
+    known = trusted()
+    if not known or not hosts or not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         return  # told elsewhere, or nobody to ask
     host = hosts[0].replace("*", "x", 1)
-    verifier = PolicyBuilder().store(Store(list(trusted))).time(now).build_server_verifier(x509.DNSName(host))
+    verifier = PolicyBuilder().store(Store(list(known))).time(now).build_server_verifier(x509.DNSName(host))
     try:
         verifier.verify(leaf, others)
     except VerificationError as error:

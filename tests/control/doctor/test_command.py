@@ -13,9 +13,9 @@ from twisted.names import dns
 from twisted.trial.unittest import TestCase
 
 from epost.control.cert import pair
-from epost.control.doctor.command import configurations, domains, outermost
+from epost.control.doctor.command import configurations, domains, outermost, secured
 from epost.control.terminal import Failure
-from tests.control.doctor.cases import OUTER, Case
+from tests.control.doctor.cases import OUTER, REMARK, Case
 from tests.net.dns import Zone
 from tests.system.pair import ROOT, Pair, freePorts
 
@@ -52,6 +52,10 @@ class ChoiceTests(Case):
         """Local domains and relay domains, each once."""
         gateway = self.half("gateway", {"gateway.dat": "test.jp, 127.0.0.1, 2525\n*.x.jp, h.jp\n*, h.jp\nb.jp, h.jp\n"})
         self.assertEqual(domains([self.half("backend"), gateway]), ["test.jp", "b.jp"])
+
+    def test_noCertificate(self) -> None:
+        """A server without certificate is remarked, with the command that makes one."""
+        self.assertFound(secured(self.half("gateway").settings), REMARK, "there is none", "epost cert self --name mx")
 
     def test_outermost(self) -> None:
         """The gateway; a back-end alone where no gateway stands before it."""
