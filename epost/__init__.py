@@ -30,17 +30,21 @@ clock. The core never waits; the shell never decides.
     login/      passwords (schemes), mechanisms (sasl, without I/O), whether they hold (checker), who guesses (lockout)
     admission   who may write to whom; routes: where mail goes; both pure functions of the tables
     allowance   what an account has used: sent, stored, replied
+    expansion   whom a message goes to over aliases, forwarding and lists, in how many copies
+    letters     what we write ourselves beside notices: automatic replies, warnings
     intake      what becomes of a message between 354 and 250
     verify      asks the next hop whether a recipient exists
     dispatch    the queue; agenda: when; lanes: to whom; errand: one attempt; returns: notices and warnings
     reload      reads the tables again when they change
-    control/    the command epost: accounts by account* (files: lock and atomic change); main: all its groups
+    control/    the command epost: main, and a package or module for each group (account/, doctor/, …); files: lock and
+                atomic change of tables
     daemon      what both daemons are made of; commandline: what both commands take; backend and gateway: the two
 
 Arrows point down; a test reads every import:
 
     backend, gateway → commandline → daemon → everything below        control → everything below daemon
     allowance, dispatch, returns → interfaces, mail        intake, verify → interfaces, smtp.wording, mail
+    expansion → routes    letters → allowance, tables
     admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail
     tables, smtp, config, settings → mail        mail → standard library        (Twisted in none of these)
