@@ -80,9 +80,11 @@ class Letters:
         try:
             self._answer(box, recipient, sender, header)
         except Refused as refused:
-            self._log.warn("no automatic reply of {box}: {reply}", box=box, reply=refused.reply)
+            self._log.warn(
+                "no automatic reply to {recipient}'s mail: {reply}", recipient=recipient, reply=refused.reply
+            )
         except Exception:
-            self._log.failure("no automatic reply of {box}", box=box)
+            self._log.failure("no automatic reply to {recipient}'s mail", recipient=recipient)
 
     def _answer(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
         directory, now = self._directory(), self._clock.seconds()

@@ -83,9 +83,9 @@ class ForwardingTests(SynchronousTestCase):
 
     def test_awayOverARestart(self) -> None:
         """Who is away answers once, also where the server was stopped between."""
-        for _ in range(2):
+        for before in range(2):
             self.assertTrue(self.hand("baito@test.jp", "user2@test-sample00.jp").startswith("250"))
-            self.town.net.run(60)
+            self.town.net.until(lambda: len(self.town.box("baito")) > before)
             self.town.stop("backend")
             self.town.start("backend")
             self.town.net.run(60)
