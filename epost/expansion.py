@@ -51,6 +51,7 @@ class Expansion(Router):
         super().__init__(directory)
         self._srs = srs
         self._seconds = seconds
+        self._known: tuple[Directory, dict[Address, tuple[Address, ...]]] | None = None  # members of lists
 
     def expand(self, address: Address) -> tuple[Address, ...]:
         """See L{IRouter}. An address of SRS leads to that from which it was made."""
@@ -89,7 +90,7 @@ class Expansion(Router):
             ends = tuple(direct)
             return (Copy(envelope if ends == envelope.recipients else replace(envelope, recipients=ends)),)
         found = [Copy(replace(envelope, recipients=tuple(direct)))] if direct else []
-        found += (_distributed(directory, envelope, one) for one in lists.values())
+        found += (self._distributed(directory, envelope, one) for one in lists.values())
         taken = set(direct)
         for path, ways in onward.items():
             found += self._sentOn(directory, envelope, path, {end: w for end, w in ways.items() if end not in taken})
@@ -118,6 +119,23 @@ class Expansion(Router):
             yield Copy(changed, f"Delivered-To: {path}\r\n".encode(), by=path, kept=kept, passed=passed)
             passed = ()
 
+    def _distributed(self, directory: Directory, envelope: Envelope, one: List) -> Copy:
+        """
+        The copy of a list.
+
+        @raise Refused: it is a notice: whom should that be returned to?
+        """
+        if envelope.sender is None:
+            raise Refused(wording.looping())
+        if self._known is None or self._known[0] is not directory:
+            self._known = (directory, {})
+        members = self._known[1].get(one.address)
+        if members is None:  # a list without members has its owner
+            members = tuple(_members(directory, one, {one.address})) or directory.expand(one.owner)
+            self._known[1][one.address] = members
+        front = listing.fields(one.address, one.name, one.keeper, one.post != "owner")
+        return Copy(replace(envelope, sender=one.bounces, recipients=members), front, listing.identifier(one.address))
+
     def _sender(self, directory: Directory, sender: Address | None, way: Way) -> Address | None:
         """With which reverse path something is sent on."""
         if self._srs is None or sender is None or directory.isInside(sender):
@@ -142,20 +160,6 @@ def _gathered(copies: list[Copy]) -> tuple[Copy, ...]:
             recipients = (*before.envelope.recipients, *copy.envelope.recipients)
             groups[sender] = Copy(replace(copy.envelope, recipients=recipients))
     return (*kept, *groups.values())
-
-
-def _distributed(directory: Directory, envelope: Envelope, one: List) -> Copy:
-    """
-    The copy of a list.
-
-    @raise Refused: it is a notice: whom should that be returned to?
-    """
-    if envelope.sender is None:
-        raise Refused(wording.looping())
-    # A list without members has its owner.
-    members = tuple(_members(directory, one, {one.address})) or directory.expand(one.owner)
-    front = listing.fields(one.address, one.name, one.keeper, one.post != "owner")
-    return Copy(replace(envelope, sender=one.bounces, recipients=members), front, listing.identifier(one.address))
 
 
 def _members(directory: Directory, one: List, seen: set[Address]) -> "dict[Address, None]":

@@ -158,6 +158,12 @@ class ExpansionTests(SynchronousTestCase):
         self.assertIn(b"List-Post: NO\r\n", copy.front)
         self.assertEqual(self.shown("empty@test.jp"), ["empty-bounces@test.jp: bucho@test.jp"])
 
+    def test_membersChange(self) -> None:
+        """What was known of a list's members goes with the tables."""
+        self.assertEqual(len(self.copies("staff@test.jp")[0].envelope.recipients), 5)
+        self.there = directory(accounts="user1\tx\nbucho\tx\n", details="", aliases="")
+        self.assertEqual(len(self.copies("staff@test.jp")[0].envelope.recipients), 4)
+
     def test_noticeToAList(self) -> None:
         """A notice does not go to a list; it goes to the list's owner by the list's own names."""
         caught = self.assertRaises(Refused, self.copies, "staff@test.jp", sender=None)
