@@ -129,8 +129,8 @@ class Letters:
         if limit.messages:
             held.append(f"{usage.messages} of {limit.messages} messages")
         text = (
-            f"The mailbox of {account.address} holds {' and '.join(held)}. When it is full, new mail is put off, and in "
-            "the end returned to those who send it. Please delete what you do not need any more."
+            f"The mailbox of {account.address} holds {' and '.join(held)}. When it is full, new mail is put off, and "
+            "in the end returned to those who send it. Please delete what you do not need any more."
         )
         self._warn(account.address, (account.address,), "Your mailbox is nearly full", text)
 

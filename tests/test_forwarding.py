@@ -85,7 +85,7 @@ class ForwardingTests(SynchronousTestCase):
         """Who is away answers once, also where the server was stopped between."""
         for before in range(2):
             self.assertTrue(self.hand("baito@test.jp", "user2@test-sample00.jp").startswith("250"))
-            self.town.net.until(lambda: len(self.town.box("baito")) > before)
+            self.town.net.until(lambda count=before: len(self.town.box("baito")) > count)
             self.town.stop("backend")
             self.town.start("backend")
             self.town.net.run(60)
