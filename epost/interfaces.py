@@ -422,5 +422,6 @@ class ILogins(Interface):
 
         @param mechanism: its name as the client wrote it.
         @param service: C{smtp}, C{pop3} or C{imap4}: what the account must be allowed to use.
-        @raise Refused: 504 5.5.4: no such mechanism; 538 5.7.11: only with TLS; 421 4.7.0: the address has failed too often.
+        @raise Refused: 504 5.5.4: no such mechanism; 538 5.7.11: only with TLS; 421 4.7.0: the address has failed too
+            often.
         """
