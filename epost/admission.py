@@ -289,11 +289,7 @@ class Admission:
         forward: Address,
         taken: Sequence[Address] = (),
     ) -> "Decision | Deferred[Decision]":
-        """
-        See L{IAdmission}.
-
-        @param taken: the recipients of the same message that were accepted so far.
-        """
+        """See L{IAdmission}."""
         directory = self._directory()
         decision = decideRecipient(directory, client, path, sender, forward, self._restrict)
         if not decision.accepts:

@@ -9,9 +9,8 @@ it has a reverse path of ours. All others share the copy that the client handed 
 L{epost.routes} says where each of them goes. Spec 5; RFC 5321 3.9 (aliases and lists), 6.3; RFC 2919.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -197,11 +196,16 @@ class Returning:
         return self._admission.sender(client, path, blank)
 
     def recipient(
-        self, client: Client, path: Address | None, sender: Decision, forward: Address, *more: Any
+        self,
+        client: Client,
+        path: Address | None,
+        sender: Decision,
+        forward: Address,
+        taken: Sequence[Address] = (),
     ) -> "Decision | Deferred[Decision]":
         """See L{IAdmission}."""
         if not self._expansion.isRewritten(forward):
-            return self._admission.recipient(client, path, sender, forward, *more)
+            return self._admission.recipient(client, path, sender, forward, taken)
         original = self._expansion.original(forward)
         if original is None or path is not None:
             return Decision(wording.unknownUser(forward), _FOREIGN)

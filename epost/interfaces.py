@@ -197,9 +197,14 @@ class IAdmission(Interface):
         """
 
     def recipient(
-        client: Client, path: Address | None, sender: Decision, forward: Address
+        client: Client, path: Address | None, sender: Decision, forward: Address, taken: Sequence[Address] = ()
     ) -> "Decision | Deferred[Decision]":
-        """Decide about RCPT. @param sender: what was decided about MAIL."""
+        """
+        Decide about RCPT.
+
+        @param sender: what was decided about MAIL.
+        @param taken: the recipients of the same message that were accepted so far.
+        """
 
 
 class IAllowance(Interface):

@@ -14,6 +14,7 @@ forward = ["nobody@test-sample00.jp"]
 keep = false
 ["user1@test.jp"]
 recipients_per_hour = 2
+messages_per_hour = 1
 ["baito@test.jp"]
 reply = { text = "I am away." }
 """

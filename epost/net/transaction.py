@@ -197,7 +197,8 @@ class Transaction:
 
     def _decideRcpt(self, event: Rcpt) -> None:
         """RCPT: the rules, which may have to ask the next hop."""
-        decision = self.house.admission.recipient(self.guest.session.client, self._mail.path, self._verdict, event.path)
+        client, mail = self.guest.session.client, self._mail
+        decision = self.house.admission.recipient(client, mail.path, self._verdict, event.path, self._recipients)
         if isinstance(decision, Deferred):
             decision.addCallbacks(self._recipientDecided, self._broken, callbackArgs=(event.path,))
         else:

@@ -1,6 +1,6 @@
 """The receiving side on a network in memory: the dialogues, receivelog, patience, back-pressure, and untimely ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -107,7 +107,7 @@ class House:
         return decided(self.mail())
 
     def recipient(
-        self, client: Peer, path: Address | None, sender: Decision, forward: Address
+        self, client: Peer, path: Address | None, sender: Decision, forward: Address, taken: Sequence[Address] = ()
     ) -> "Decision | Deferred[Decision]":
         """RCPT."""
         reply = self.rcpt()
