@@ -170,6 +170,8 @@ class Carrier:
         try:
             return caller, await self._secure(caller, peer, Outgoing(self._trust, place.hop.host, level), place, name)
         except Insecure as failure:
+            if name is not None:
+                self._senderLog.said(name, f"no TLS: {failure.reply}")
             if level is Level.VERIFY:
                 raise
             self._clear.add(place)

@@ -335,6 +335,7 @@ class FailingTests(SecurityCase):
             status = "4.7.4" if kind in ("refuses", "strange", "silent") else "4.7.5"
             self.assertEqual((reply.code, reply.enhanced, report.tls), (454, status, ""), kind)
             self.assertIn(why, reply.lines[0])
+            self.assertEqual(self.said()[-1], f"no TLS: {reply}")
             self.assertFalse([line for server in self.factory.servers for line in server.lines if b"MAIL" in line])
 
     async def test_untrusted(self) -> None:
@@ -356,6 +357,7 @@ class FailingTests(SecurityCase):
             report = await self.send(self.serve(kind), "verify", hello=hello)
             self.assertEqual(report.replies[0].enhanced, "4.7.4")
             self.assertIn("STARTTLS is not offered", report.replies[0].lines[0])
+            self.assertEqual(self.said()[-1], f"no TLS: {report.replies[0]}")
 
     async def test_oldVersion(self) -> None:
         """TLS 1.1 is none."""
