@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tests.interop.clients import CLIENTS
+from tests.interop.encryption import encryption
 from tests.interop.places import Places
 from tests.interop.relaying import USERS, Crowd, Relaying
 from tests.interop.report import Report
@@ -41,6 +42,7 @@ def interop(folder: Path, report: Report) -> None:
         else:
             with SmtpSink(folder / "sink", sinkPort) as sink:
                 Crowd(Places(pair), sink).run(report)
+    encryption(folder / "tls", report)
 
 
 def main() -> int:

@@ -62,6 +62,7 @@ relay    unix - - n - - smtp
 showq    unix n - n - - showq
 error    unix - - n - - error
 retry    unix - - n - - error
+tlsmgr   unix - - n 1000? 1 tlsmgr
 virtual  unix - n n - - virtual
 anvil    unix - - n - 1 anvil
 scache   unix - - n - 1 scache
@@ -125,8 +126,17 @@ class Postfix:
 
     def limit(self, octets: int) -> None:
         """Take messages of so many octets from now on."""
-        self._run("postconf", "-e", f"message_size_limit={octets}")
+        self.set(message_size_limit=octets)
+
+    def set(self, **values: object) -> None:
+        """Have these values of main.cf from now on; files that it names are read again."""
+        if values:
+            self._run("postconf", "-e", *(f"{key}={value}" for key, value in values.items()))
         self._command("reload")
+
+    def flush(self) -> None:
+        """Try again now what waits."""
+        self._command("flush")
 
     def box(self, address: str) -> list[bytes]:
         """The messages in a mailbox."""
