@@ -5,6 +5,7 @@ A configuration that is wrong, and a folder that another daemon holds, end the c
 with status 1, before anything was made and before any port was opened; C{--check} says the same and does nothing else.
 """
 
+import gc
 import os
 import sys
 import time
@@ -17,6 +18,8 @@ from epost.daemon import Daemon, boxFolders, checkTls
 from epost.storage.disk import IDisk
 from epost.storage.lock import FolderLock, FolderTaken
 from epost.storage.thread import Worker
+
+GARBAGE = 10000  # objects made before the collector looks for circles; a message makes hundreds
 
 
 class Options(usage.Options):
@@ -55,7 +58,8 @@ def makeDaemon(
     @param pool: see L{Daemon}.
     @raise SystemExit: with status 1, behind the words that say what is wrong.
     """
-    if reactor is None:
+    ours = reactor is None
+    if ours:
         from twisted.internet import reactor
     try:
         settings, directory = reload.load(os.path.abspath(options["config"]), options.kind)
@@ -67,4 +71,13 @@ def makeDaemon(
     except OSError as error:
         print(f"{options['config']}: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+    if ours:  # once in a process: what is frozen is never looked at again
+        _calm()
     return Daemon(settings, directory, reactor, disk, pool)
+
+
+def _calm() -> None:
+    """The collector of circles has little to do: modules and tables stay, and a message makes no circle."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)

@@ -9,7 +9,6 @@ What only shows when the daemon is the user that it will be, a port that is take
 the start with the words that say so and with status 1.
 """
 
-import gc
 import os
 import resource
 import signal
@@ -74,7 +73,6 @@ from epost.verify import Verifier
 BUILD = "EPOST"
 BACKLOG = 4096  # Twisted's 50 overflow in a burst of clients, and who does not fit in waits a second for his next SYN
 FILES = 1000  # open files beside those of clients: a group commit, connections to other hosts, tables, logs
-GARBAGE = 10000  # objects made before the collector looks for circles: a message makes hundreds and no circle
 GRACE = 10.0  # seconds that messages at hand have when the daemon stops
 
 _log = Logger()
@@ -217,8 +215,6 @@ class Daemon(MultiService):
         self.lock = FolderLock(root)
         self._secure()
         self._pool.start()
-        gc.freeze()  # what stands now will stay: the collector need not look at it again and again
-        gc.set_threshold(GARBAGE)
         inThread, fromThread = self._pool.callInThread, self.reactor.callFromThread
         self.commits = Commits(disk, settings.spool.sync, inThread, fromThread, clock.seconds)
         spool = self.spool = Spool(disk, root, self.commits)
