@@ -17,6 +17,7 @@ from tests.interop.relaying import USERS, Crowd, Relaying
 from tests.interop.report import Report
 from tests.interop.sending import LIMIT, Sending
 from tests.interop.servers import ADVICE, Postfix, SmtpSink, program
+from tests.interop.submitting import submission
 from tests.system.pair import Pair, Sections, freePorts, interruptible
 
 SETTINGS: Sections = {"limits": {"message_octets": LIMIT}, "retry": {"refused": ["1s"], "deferred": ["2s"]}}
@@ -42,6 +43,7 @@ def interop(folder: Path, report: Report) -> None:
         else:
             with SmtpSink(folder / "sink", sinkPort) as sink:
                 Crowd(Places(pair), sink).run(report)
+    submission(folder / "submission", report)
     encryption(folder / "tls", report)
 
 

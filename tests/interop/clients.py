@@ -19,7 +19,10 @@ NODE_MODULES = Path(sys.prefix) / "interop" / "node_modules"
 PATIENCE = 60  # seconds for a client to end
 
 Command = Callable[[str, str, Sequence[str]], list[str]]
-"""From port, sender and recipients to a command line. The word C{FILE} stands for a file with the message."""
+"""
+From port, sender and recipients to a command line. The word C{FILE} stands for a file with the message. Behind the port
+may stand how to log in as the sender, as in C{587/starttls/PLAIN/password} or C{465/tls/LOGIN/password}.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Client:
     @ivar end: what it wants behind the last line.
     @ivar rewrites: whether it makes a message of its own out of text and attachments.
     @ivar utf8: whether it speaks SMTPUTF8.
+    @ivar mechanisms: those that it can log in by.
     """
 
     name: str
@@ -45,17 +49,18 @@ class Client:
     end: bytes = b""
     rewrites: bool = False
     utf8: bool = False
+    mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN", "CRAM-MD5")
 
     @property
     def installed(self) -> bool:
         """Whether it can be used here."""
         return shutil.which(self.probe[0]) is not None and _run(self.probe, b"", "/").returncode == 0
 
-    def send(self, port: int, sender: str, recipients: Sequence[str], content: bytes) -> tuple[bool, str]:
+    def send(self, port: int | str, sender: str, recipients: Sequence[str], content: bytes) -> tuple[bool, str]:
         """
         Hand over one message on a connection of its own.
 
-        @param port: of 127.0.0.1.
+        @param port: of 127.0.0.1, and how to log in.
         @param content: lines ended by CRLF, dots as they are.
         @return: whether the client says that it was taken, and all that it printed.
         @raise subprocess.TimeoutExpired: it did not end.
@@ -84,17 +89,30 @@ def _run(command: Sequence[str], octets: bytes, home: str) -> "subprocess.Comple
 
 
 def _swaks(port: str, sender: str, recipients: Sequence[str]) -> list[str]:
+    port, *login = port.split("/")
     whom = ["--from", sender, "--to", ",".join(recipients)]
+    if login:
+        whom += ["--tls" if login[0] == "starttls" else "--tlsc", "--auth", login[1]]
+        whom += ["--auth-user", sender, "--auth-password", login[2]]
     return ["swaks", "--server", f"127.0.0.1:{port}", *whom, "--data", "-", "--timeout", "30"]
 
 
 def _curl(port: str, sender: str, recipients: Sequence[str]) -> list[str]:
+    port, *login = port.split("/")
     whom = ["--mail-from", sender, *(word for recipient in recipients for word in ("--mail-rcpt", recipient))]
-    return ["curl", "--disable", "--silent", "--verbose", *whom, "--upload-file", "FILE", f"smtp://127.0.0.1:{port}"]
+    if login:
+        whom += ["--ssl-reqd", "--insecure", "--user", f"{sender}:{login[2]}", "--login-options", f"AUTH={login[1]}"]
+    address = f"{'smtps' if 'tls' in login else 'smtp'}://127.0.0.1:{port}"
+    return ["curl", "--disable", "--silent", "--verbose", *whom, "--upload-file", "FILE", address]
 
 
 def _msmtp(port: str, sender: str, recipients: Sequence[str]) -> list[str]:
-    return ["msmtp", "--host=127.0.0.1", f"--port={port}", f"--from={sender}", "--", *recipients]
+    port, *login = port.split("/")
+    words = ["msmtp", "--host=127.0.0.1", f"--port={port}", f"--from={sender}"]
+    if login:
+        words += ["--tls=on", f"--tls-starttls={'on' if login[0] == 'starttls' else 'off'}", "--tls-certcheck=off"]
+        words += [f"--auth={login[1].lower()}", f"--user={sender}", f"--passwordeval=echo {login[2]}"]
+    return [*words, "--", *recipients]
 
 
 def _script(interpreter: str, file: str) -> Command:
@@ -114,7 +132,13 @@ CLIENTS = (
     # To what does not end with a dot swaks adds an empty line.
     Client("swaks", _swaks, ["swaks", "--version"], "Debian: apt install swaks", end=b".\n"),
     Client("curl", _curl, ["curl", "--version"], "Debian: apt install curl", ends=b"\r\n", utf8=True),
-    Client("msmtp", _msmtp, ["msmtp", "--version"], "Debian: apt install msmtp"),
+    Client(
+        "msmtp",
+        _msmtp,
+        ["msmtp", "--version"],
+        "Debian: apt install msmtp",
+        mechanisms=("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"),
+    ),
     Client(
         "s-nail",
         _script(sys.executable, "send_snail.py"),
@@ -122,7 +146,13 @@ CLIENTS = (
         "Debian: apt install s-nail",
         rewrites=True,
     ),
-    Client("Net::SMTP", _script("perl", "send.pl"), ["perl", "-MNet::SMTP", "-e1"], "Debian: apt install perl"),
+    Client(
+        "Net::SMTP",
+        _script("perl", "send.pl"),
+        ["perl", "-MNet::SMTP", "-e1"],
+        "Debian: apt install perl",
+        mechanisms=(),  # it would want three more modules
+    ),
     SMTPLIB,
     Client(
         "aiosmtplib",
