@@ -190,7 +190,7 @@ def details(plan: Plan) -> str:
     """accounts.toml."""
     return f"""\
 # What an account may do and what becomes of its mail, a table for each; an account without one may do what is usual.
-# epost account set writes it. All keys are in docs/rules.md. An account that may write inside only:
+# epost account set writes it. All keys are in docs/accounts.md. An account that may write inside only:
 #
 # ["baito@{plan.domain}"]
 # outside = false

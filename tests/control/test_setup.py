@@ -10,6 +10,7 @@ import builtins
 import io
 import json
 import os
+import re
 import smtplib
 import ssl
 import stat
@@ -102,6 +103,15 @@ class WriteTests(Case):
         self.assertTrue(secret.hash.verify(schemes.prepared(PASSWORD).encode()))
         for path in self.etc.iterdir():
             self.assertNotIn(PASSWORD, path.read_text("utf-8"))
+
+    def test_pages(self) -> None:
+        """Each page of the documentation that a file names is there, and that of accounts.toml tells of its keys."""
+        self.run_()
+        for path in self.etc.iterdir():
+            for page in re.findall(r"docs/[\w-]+\.md", path.read_text("utf-8")):
+                text = (Path(ROOT) / page).read_text("utf-8")
+                if path.name == "accounts.toml":
+                    self.assertIn("| `mailbox_messages` |", text)
 
     def test_modes(self) -> None:
         """The table of accounts and the mail are for the daemon alone."""

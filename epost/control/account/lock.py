@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 from epost.control.account.box import isRunning
 from epost.control.account.change import Books
-from epost.control.terminal import Failure, config, oneLine, tell
+from epost.control.terminal import Failure, config, oneLine, remark, tell
 from epost.login.desk import askUnlock, readLocks
 from epost.login.lockout import Lock
 
@@ -29,6 +29,8 @@ def unlock(options: argparse.Namespace) -> int:
         raise Failure("no daemon is running; one that is started knows of no failed login")
     askUnlock(folder, what)
     tell(options, {"unlocked": what}, f"{what}: the daemon forgets failed logins within two seconds")
+    if "@" in what and not any(what == "@".join(account.address.key) for account in books.directory.accounts):
+        remark(f"{what} is no account (a remark: this is allowed); `epost account list` names all")
     return 0
 
 

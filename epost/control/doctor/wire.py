@@ -232,7 +232,7 @@ def start(settings: Settings, port: int) -> str:
         process = ""
     if process and Path(f"/proc/{process}").exists():
         return f"restart epost-{settings.kind} (process {process}): the configuration is read at its start alone"
-    start = f"start it: twistd epost-{settings.kind} --config {settings.file}"
+    start = f"start it: twistd --nodaemon --pidfile= epost-{settings.kind} --config {settings.file}"
     user = settings.folder.stat().st_uid if settings.folder.is_dir() else os.geteuid()
     if port < firstFree() and user:
         return f"{start}; port {port} needs root or CAP_NET_BIND_SERVICE, which the units in etc/systemd give"

@@ -42,6 +42,7 @@ class UnlockTests(ShellTestCase):
             ("192.0.2.3", []),
         ):
             self.good("unlock", what)
+            self.assertEqual("is no account" in self.remarked, what == "nobody@test.jp")  # a slip of the pen shows
             self.desk.look()
             self.assertEqual(self.locked(), left)
         self.lockout.failed("192.0.2.1", USER)

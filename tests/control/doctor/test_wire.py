@@ -27,7 +27,9 @@ class PortTests(Case):
 
     def test_nobody(self) -> None:
         """A port on which nobody listens is told with the command that starts the daemon."""
-        self.assertFound(self.found("", freePorts(1)[0]), WRONG, "nobody listens", "start it: twistd epost-backend")
+        self.assertFound(
+            self.found("", freePorts(1)[0]), WRONG, "nobody listens", "--nodaemon --pidfile= epost-backend"
+        )
 
     def test_another(self) -> None:
         """Another server, another half, an old version, and one that is too busy are told apart."""
