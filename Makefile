@@ -15,7 +15,7 @@ BENCH     ?= ../shared/bench/bench.py
 SCENARIOS ?= S1 S2 S3 S4 S5 S6
 LENGTH    ?= 3
 
-.PHONY: help demo run test check cover interop soak attack bench profile clean
+.PHONY: help demo run test check cover interop soak attack bench profile logins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ profile: $(VENV)/run.stamp ## what a message costs inside, how that grows, and w
 	@$(BIN)/python -m bench.inside
 	@$(BIN)/python -m bench.inside growth
 	@$(BIN)/python -m bench.inside profile
+
+logins: $(VENV)/run.stamp ## what 1,000 logins in a minute cost the mail, and an idle TLS connection (two minutes)
+	@$(BIN)/python -m bench.logins
 
 clean: ## remove what builds and tests left; the environment stays (rm -r .venv takes it away)
 	rm -rf build dist *.egg-info _trial_temp* .coverage* .mypy_cache .ruff_cache .hypothesis
