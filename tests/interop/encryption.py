@@ -140,7 +140,6 @@ class Scans:
         ciphers = [str(cipher.get("cipher")) for cipher in found.iter("cipher")]
         assert ciphers and all(c.startswith(("ECDHE-", "TLS_")) for c in ciphers), ciphers
         for element, key in (
-            ("compression", "supported"),
             ("renegotiation", "supported"),
             ("heartbleed", "vulnerable"),
         ):
