@@ -312,24 +312,37 @@ class Admission:
         return self._allowance.spend(people[0].address, people[0].details.allowed, first)
 
     def _full(self, directory: Directory, forward: Address) -> Decision | None:
-        """The refusal of a recipient whose mail would find only full mailboxes; L{None} where there is room."""
+        """
+        The refusal of a recipient whose mail would find only full mailboxes; L{None} where there is room.
+
+        Of an account whose mail is sent on too its own mailbox decides: else it would grow without end.
+        """
         if self._inbox is None:
             return None
-        because = None
-        for address in directory.expand(forward):
-            account = directory.accounts.find(address)
-            limit = Usage() if account is None else boxLimit(directory, account)
-            if account is None or limit == Usage():
+        places = [directory.accounts.find(address) for address in directory.expand(forward)]
+        named = directory.named(forward) if len(places) > 1 else ()
+        if len(named) == 1 and named[0] in places:
+            places = [named[0]]
+        refusal = None
+        for account in places:
+            refusal = None if account is None else self._fullBox(directory, account, self._inbox)
+            if refusal is None:
                 return None
-            try:
-                usage = self._inbox.usage(account.box)
-            except Refused as refused:
-                return Decision(refused.reply, Because("limit", 0, f"{account.address}: its mailbox cannot be read"))
-            if limit.octets and usage.octets >= limit.octets:
-                full = f"{usage.octets} of {limit.octets} octets"
-            elif limit.messages and usage.messages >= limit.messages:
-                full = f"{usage.messages} of {limit.messages} messages"
-            else:
-                return None
-            because = Because("limit", 0, f"the mailbox of {account.address} holds {full}")
-        return Decision(wording.boxFull(), because) if because else None
+        return refusal
+
+    def _fullBox(self, directory: Directory, account: Account, inbox: IInbox) -> Decision | None:
+        """The refusal of a mailbox that is full; L{None} where it has room."""
+        limit = boxLimit(directory, account)
+        if limit == Usage():
+            return None
+        try:
+            usage = inbox.usage(account.box)
+        except Refused as refused:
+            return Decision(refused.reply, Because("limit", 0, f"{account.address}: its mailbox cannot be read"))
+        if limit.octets and usage.octets >= limit.octets:
+            full = f"{usage.octets} of {limit.octets} octets"
+        elif limit.messages and usage.messages >= limit.messages:
+            full = f"{usage.messages} of {limit.messages} messages"
+        else:
+            return None
+        return Decision(wording.boxFull(), Because("limit", 0, f"the mailbox of {account.address} holds {full}"))

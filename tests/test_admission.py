@@ -632,6 +632,14 @@ class AdmissionTests(SynchronousTestCase):
         assert isinstance(decision, Decision)
         self.assertEqual(str(decision.because), 'limit "the mailbox of user1@test.jp holds 1000 of 1000 octets"')
 
+    def test_fullAndForwarded(self) -> None:
+        """Whose mail is sent on and kept is full when his own mailbox is, whatever room there is elsewhere."""
+        for target in ("x@out.jp", "user1@test.jp"):
+            there = directory(details=f'["full@test.jp"]\nforward = ["{target}"]\nkeep = true')
+            decision = self.ask(Admission(lambda there=there: there, Boxes()), "full@test.jp")  # type: ignore[misc]
+            assert isinstance(decision, Decision)
+            self.assertEqual(decision.reply, wording.boxFull())
+
     def test_messages(self) -> None:
         """A mailbox is full by the number of its messages too; who forwards without a copy needs no room."""
         details = '["user1@test.jp"]\nmailbox_messages = {}\n["full@test.jp"]\nforward = ["x@out.jp"]\nkeep = false'
