@@ -3,6 +3,7 @@
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -300,6 +301,8 @@ class StartTlsTests(SecureCase):
             talks.append(Talk(self.submissions, implicit=True))
             talks[0].reply()
             talks.append(Talk(self.submissions))
+            while len(self.crowd) < 2:  # who is not let in yet is refused, not cut
+                time.sleep(0.01)
             reactor.callFromThread(lambda: self.crowd.disperse(reactor, 10.0))
             self.assertEqual(talks[0].reply(), wording.shuttingDown("mx.test").written(False)[0])
             self.assertTrue(talks[0].over())
