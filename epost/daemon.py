@@ -277,6 +277,7 @@ class Daemon(MultiService):
             given.failures_per_account,
             given.lock_time,
             given.exempt,
+            self.hints,
         )
         key = desk.prepare(folder)
         return Logins(

@@ -11,6 +11,8 @@ Failures are counted in three places. The first that is full locks:
 A network is an IPv4 address or a /64 of IPv6, which is what one customer has (RFC 6177). A count is forgotten a while
 after its first failure, a lock as long after it began: what is refused while it holds prolongs nothing. Names that do
 not exist are counted as those that do. All of it is in memory, bounded, the oldest given up first; a restart forgets.
+Not so the networks that an account has logged in from: else who guesses when the daemon starts would be there before
+the owner, whom a lock then keeps from showing where he is.
 """
 
 import contextlib
@@ -18,10 +20,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
+from epost.interfaces import IHints
 from epost.login.memory import Key, Memory
 from epost.tables.patterns import Network, Networks
 
 KNOWN = 30 * 86400.0  # seconds for which a network is one that an account has logged in from
+_KNOWN = "from"  # the kind of these facts
+_DAY = 86400.0  # seconds in which such a fact is written once
 LONGEST_NAME = 320  # characters of a name that is counted: more than an address has
 
 
@@ -92,6 +97,7 @@ class Lockout:
         perAccount: int,
         lockTime: float,
         exempt: tuple[Network, ...] = (),
+        hints: IHints | None = None,
     ) -> None:
         """
         @param seconds: tells the time, since 1970.
@@ -100,6 +106,7 @@ class Lockout:
         @param perAccount: of one account.
         @param lockTime: seconds, of counting and of a lock.
         @param exempt: networks that are not locked as such, as a webmail's.
+        @param hints: remember over a restart from where accounts log in; L{None}: nobody does.
         """
         self._seconds = seconds
         self._exempt = Networks((network, 0) for network in exempt)
@@ -108,6 +115,7 @@ class Lockout:
         self._networks = _Counts(perAddress, lockTime)
         self._accounts = _Counts(perAccount, lockTime)
         self._known = Memory[bool](KNOWN)
+        self._hints = hints
         self.changes = 0
 
     def network(self, address: str) -> str:
@@ -128,9 +136,16 @@ class Lockout:
             return "too many failed logins as this user from this address"
         if more and self._pairs.failures((name, network), now) + more >= self._pairs.limit:
             return "too many logins as this user at one time"
-        if self._accounts.held.get((name,), now) and not self._known.get((name, network), now):
+        if self._accounts.held.get((name,), now) and not self.known(address, name):
             return "too many failed logins as this user"
         return ""
+
+    def known(self, address: str, name: str) -> bool:
+        """Whether an account has logged in from the network of an address lately. @param name: as it is compared."""
+        now, network = self._seconds(), owner(address)
+        if self._known.get((name, network), now):
+            return True
+        return self._hints is not None and self._hints.get(_KNOWN, f"{name}/{network}", within=KNOWN) is not None
 
     def failed(self, address: str, name: str) -> list[Lock]:
         """
@@ -158,9 +173,12 @@ class Lockout:
 
     def succeeded(self, address: str, name: str) -> None:
         """A login did not fail: what was counted of the account from that network is forgotten, and nothing else."""
-        pair = (name, owner(address))
-        self._pairs.drop(pair)
-        self._known.put(pair, True, self._seconds())
+        now, network = self._seconds(), owner(address)
+        self._pairs.drop((name, network))
+        self._known.put((name, network), True, now)
+        key, day = f"{name}/{network}", str(int(now // _DAY))
+        if self._hints is not None and self._hints.get(_KNOWN, key) != day:
+            self._hints.put(_KNOWN, key, day, now + KNOWN)
 
     def locks(self) -> list[Lock]:
         """All that is locked now, the oldest first in each kind."""

@@ -7,6 +7,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from epost.login import lockout, memory
 from epost.login.lockout import Lock, Lockout, owner
+from epost.storage.hints import Hints
+from tests.world.disk import World
+from tests.world.story import Turns
 
 USER = "user1@test.jp"
 HERE = "192.0.2.1"
@@ -94,6 +97,28 @@ class LockoutTests(SynchronousTestCase):
         for number in range(9):
             self.fail(1, f"192.0.2.{number}")
         self.assertTrue(self.isLocked(THERE))
+
+    def test_ownersNetworkOverARestart(self) -> None:
+        """Who guesses as soon as the daemon starts does not get before the owner."""
+        world, turns = World(), Turns()
+
+        def start() -> Hints:
+            hints = Hints(world, "/work", self.clock, turns.callInThread, turns.callFromThread)
+            self.lockout = Lockout(self.clock.seconds, 3, 6, 9, 100.0, hints=hints)
+            return hints
+
+        hints = start()
+        self.lockout.succeeded(THERE, USER)
+        hints.release()
+        turns.run()
+        start()
+        for number in range(9):
+            self.fail(1, f"192.0.2.{number}")
+        self.assertTrue(self.isLocked("192.0.2.200"))
+        self.assertFalse(self.isLocked(THERE))
+        self.assertFalse(self.lockout.known(THERE, "user2@test.jp"))
+        self.clock.advance(lockout.KNOWN)
+        self.assertFalse(self.lockout.known(THERE, USER))
 
     def test_success(self) -> None:
         """A login that succeeds forgives the account its failures from there, and nobody else anything."""
