@@ -9,6 +9,7 @@ reads; what is refused without a look at it (a lock, the same wrong password aga
 RFC 4954 4 and 6 (replies), RFC 5802 (SCRAM).
 """
 
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,8 +43,12 @@ from epost.tables.patterns import Network, Networks
 SLOWEST = 16.0  # seconds after which a refusal is said at the latest: clients wait for half a minute or more
 WAITING = 1000  # refusals that wait to be said
 EACH = 32  # hashes at one time for one network: half of all
+STRANGERS = 48  # and for all from where their account has not logged in: guessers leave room for the others
 QUIET = 60.0  # seconds in which a network's refusals without a look are told once
 LOOK = 1.0  # seconds between two looks at the desk
+
+_STRANGERS = ("",)  # no network
+_BREAKS = re.compile(r"[\s<>]")  # what would end the name in a line of the log, blanks of any width too
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +211,10 @@ class Logins(Service):
         if why:
             self._tellSeldom(mechanism, client, proof.name, why)
             return await self._later(Outcome(wording.tooManyFailures()), client, name, began)
-        if costs and self._running[network] >= EACH:
+        strange = not self.lockout.known(client.address, name)
+        if costs and (self._running[network] >= EACH or (strange and self._running[_STRANGERS] >= STRANGERS)):
             return Outcome(wording.loginsBusy())
-        running = (pair, network) if costs else ()
+        running = (pair, network, *((_STRANGERS,) if strange else ())) if costs else ()
         self._running.update(running)
         try:
             _, account, _ = await self._portal.login(cast(ICredentials, proof), visit, ILoggedIn)
@@ -356,4 +362,4 @@ def _bound(client: Client, binding: Binding | None) -> Binding | None:
 
 def shown(name: str) -> str:
     """A name in a log line: nothing in it can end the brackets that it stands in, or look like the next word."""
-    return safe(name).replace(" ", "\\x20").replace("<", "\\x3c").replace(">", "\\x3e")
+    return _BREAKS.sub(lambda found: "".join(f"\\x{octet:02x}" for octet in found[0].encode()), safe(name))

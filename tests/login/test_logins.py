@@ -556,6 +556,7 @@ class AttackTests(LoginsCase):
     def test_shown(self) -> None:
         """A name in a line of the log has nothing in it that could end it."""
         self.assertEqual(shown("a> b<\n"), "a\\x3e\\x20b\\x3c\\x0a")
+        self.assertEqual(shown("a\u3000b\xa0\x1f"), "a\\xe3\\x80\\x80b\\xc2\\xa0\\x1f")
 
     def test_noPasswordInTheLog(self) -> None:
         """Neither a right nor a wrong password stands in any line, nor a response."""
@@ -587,6 +588,19 @@ class AttackTests(LoginsCase):
         for i in range(logins.EACH + 20):
             self.plain(f"user{i}", "x")
         self.assertEqual(len(self.hands._given), logins.EACH)
+        answer = self.plain("user1", client=THERE)
+        self.hands.work()
+        self.assertIn_(answer)
+        self.assertEqual(self.logins._running, {})
+
+    def test_manyNetworksAreNotAll(self) -> None:
+        """Guessers from many networks cannot fill the queue: whoever is where he has been before is looked at."""
+        self.lockout.succeeded(THERE.address, "user1@test.jp")
+        self.hands.held = True
+        for i in range(logins.STRANGERS + 10):
+            self.plain(f"user{i}", "x", Client(f"203.0.113.{i}", tls="TLSv1.3 X"))
+        self.assertEqual(len(self.hands._given), logins.STRANGERS)
+        self.assertOut(self.plain("hash"), 454)
         answer = self.plain("user1", client=THERE)
         self.hands.work()
         self.assertIn_(answer)
