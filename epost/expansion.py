@@ -207,6 +207,7 @@ class Returning:
         if not self._expansion.isRewritten(forward):
             return self._admission.recipient(client, path, sender, forward, taken)
         original = self._expansion.original(forward)
-        if original is None or path is not None:
+        person = client.account is not None or client.submission  # returns nothing; it would be a way to the outside
+        if original is None or path is not None or person:
             return Decision(wording.unknownUser(forward), _FOREIGN)
         return Decision(wording.recipientOk(forward), Because("srs", 0, f"returned to {original}"))

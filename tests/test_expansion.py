@@ -240,3 +240,11 @@ class SrsTests(ExpansionTests):
             decision = admission.recipient(stranger, path, admission.sender(stranger, path, False), forward)
             self.assertEqual(decision.reply.code, code, forward)  # type: ignore[union-attr]
         self.assertEqual(admission.exempt(stranger), False)
+
+    def test_noWayOutForPeople(self) -> None:
+        """Who logs in returns no notices: an address of SRS that somebody outside tells him leads him nowhere."""
+        admission = Returning(Admission(lambda: self.there), self.expansion)
+        user = parseAddress("user1@test.jp")
+        for person in (Client("203.0.113.25", account=user), Client("203.0.113.25", submission=True)):
+            decision = admission.recipient(person, None, admission.sender(person, None, False), self.rewritten)
+            self.assertEqual(decision.reply.code, 550)  # type: ignore[union-attr]
