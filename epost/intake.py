@@ -11,6 +11,7 @@ copy that the disk does not take takes the others with it; a crash between may l
 House contract 1 and 5; spec 2 (names), 5 (aliases), 8 (Received, missing fields); RFC 5321 4.4 (trace).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -188,7 +189,7 @@ class Intake:
         self.senderLog.trying(name, box.domain, self.clock.seconds(), queued, 0)
 
 
-class _Incoming:
+class _Incoming(ABC):
     """What streams in, and what is to be known of it. @ivar header: the begin; L{None} where nobody asks for it."""
 
     def __init__(self, field: bytes, heading: Heading, header: bytearray | None) -> None:
@@ -212,9 +213,9 @@ class _Incoming:
             self.put(rest)
         return not self._heading.tooMany
 
+    @abstractmethod
     def put(self, piece: bytes) -> None:
         """Store something."""
-        raise NotImplementedError
 
 
 @implementer(IDraft)
