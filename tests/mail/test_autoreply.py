@@ -200,7 +200,7 @@ class DeclinedTests(SynchronousTestCase):
             for name in (b"To", b"Subject", b"References", b"Auto-Submitted", b"Message-Id"):
                 header = HEADER + name + b": " + block + b"\r\n"
                 why(header)
-                reply(header)
+                self.assertEqual(reply(header)["to"], "anna@example.jp")
 
 
 class ComposeTests(SynchronousTestCase):
