@@ -20,7 +20,7 @@ clock. The core never waits; the shell never decides.
     smtp/       the protocol without I/O: server session and client transaction, and all that we say (wording)
     tables/     text to immutable tables: effect (who may), hops (gateway.dat), accounts and their details, aliases,
                 lists, restriction (sender.dat); all of them in one directory; ways: where an address leads
-    settings    every key, documented once; config reads them from TOML; forms: how values are written
+    settings    every key, documented once; config reads them; forms: how values are written; toml: where each stands
     interfaces  the roles, as zope interfaces: the table of contents
     storage/    the spool and its crash table, mailboxes, serial, group commit and its thread, senderlog and receivelog;
                 meter: how full is a mailbox; room: is there space; trouble: faults of the disk, told once; hints: small
@@ -47,7 +47,7 @@ Arrows point down; a test reads every import:
     expansion → routes    letters → allowance, tables
     admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail
-    tables, smtp, config, settings → mail        mail → standard library        (Twisted in none of these)
+    tables, smtp, config, settings, toml → mail        mail → standard library        (Twisted in none of these)
 
 Where to start reading: mail/entry.py, smtp/server.py, admission.py, storage/spool.py, daemon.py.
 """

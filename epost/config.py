@@ -1,16 +1,13 @@
 """
 A daemon's TOML file, read into L{epost.settings}.
 
-Every fault is found in one reading and told as C{file:line: what is wrong, expected what would be right}. tomllib knows
-no lines, so the line of each key is found by a scan of our own. Nothing is made and no other file is opened here.
+Every fault is found in one reading and told as C{file:line: what is wrong, expected what would be right}. Nothing is
+made and no other file is opened here.
 
 C{python -m epost.config} prints the reference of all settings (docs/settings.md).
 """
 
-import difflib
 import json
-import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -19,13 +16,11 @@ from typing import Any
 
 from epost.mail.fault import Fault
 from epost.settings import SECTIONS, Settings
+from epost.toml import keyLines, oneOf, parsed
 
 KINDS = ("backend", "gateway")
 BACKENDS = ("mailboxes", "submission")  # sections that a gateway does not know
 
-_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?\Z")
-_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
-_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)\Z", re.DOTALL)
 _BELONGS = {  # what only a daemon of the other kind knows, and what to do instead
     "mailboxes": "none, since a gateway has no mailboxes: [tables] gateway names the hosts that have",
     "submission": "none, since a gateway has no accounts: people hand over their mail to the back-end",
@@ -68,36 +63,15 @@ def parseSettings(file: str, data: bytes, kind: str, faults: list[Fault]) -> Set
     """The same from octets."""
     try:
         text = data.decode("utf-8-sig")  # Notepad's BOM
-        tree = tomllib.loads(text)
     except UnicodeDecodeError as error:
         faults.append(Fault(file, data.count(b"\n", 0, error.start) + 1, "is not UTF-8", "TOML in UTF-8"))
         return None
-    except tomllib.TOMLDecodeError as error:
-        found = _PLACE.match(str(error))
-        why, line = (found[1], found[2]) if found else (str(error), "1")
-        faults.append(Fault(file, int(line) if line else text.rstrip().count("\n") + 1, why, "TOML"))
+    tree = parsed(file, text)
+    if isinstance(tree, Fault):
+        faults.append(tree)
         return None
-    return _Reading(file, kind, MappingProxyType(keyLines(text)), faults).settings(tree)
-
-
-def keyLines(text: str) -> dict[str, int]:
-    """The line of every C{section} and C{section.key} of a TOML text, the first where one stands more than once."""
-    found: dict[str, int] = {}
-    section = ""
-    for number, line in enumerate(text.split("\n"), 1):
-        if header := _HEADER.match(line):
-            section = _plain(header[1])
-            found.setdefault(section, number)
-        elif key := _KEY.match(line):
-            name = ".".join(filter(None, (section, _plain(key[1]))))
-            found.setdefault(name, number)
-            found.setdefault(name.partition(".")[0], number)
-    return found
-
-
-def _plain(name: str) -> str:
-    """A dotted key without quotes and blanks."""
-    return ".".join(part.strip().strip("\"'") for part in name.split("."))
+    lines = {".".join(place): line for place, line in keyLines(text).items()}
+    return _Reading(file, kind, MappingProxyType(lines), faults).settings(tree)
 
 
 class _Reading:
@@ -170,8 +144,7 @@ class _Reading:
         if name in _BELONGS:
             self.fault(name, f"{what} is not for a {self.kind}", _BELONGS[name])
             return
-        near = difflib.get_close_matches(name.rpartition(".")[2], list(known), 1, 0.0)
-        self.fault(name, f"unknown {what}", f"{near[0]} perhaps, or one of {', '.join(known)}")
+        self.fault(name, f"unknown {what}", oneOf(name.rpartition(".")[2], known))
 
     def _together(self, settings: Settings) -> None:
         """What is wrong only in view of another setting."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from epost import config, forms, reload
-from epost.config import ConfigError, keyLines, parseSettings, reference
+from epost.config import ConfigError, parseSettings, reference
 from epost.mail.address import parseAddress
 from epost.mail.fault import Fault
 from epost.mail.route import Hop
@@ -132,27 +132,6 @@ class SettingsTests(SynchronousTestCase):
         _, directory = reload.load(str(ROOT / "etc/backend.toml"), "backend")
         names = [str(account.address) for account in directory.accounts]
         self.assertEqual(names, [f"{name}@test.jp" for name in ("user1", "bucho", "kacho", "baito")])
-
-
-class KeyLinesTests(SynchronousTestCase):
-    """The line of a key is found in every way that TOML writes one."""
-
-    def test_ways(self) -> None:
-        """Sections, sections of sections, dotted, quoted and indented keys."""
-        text = (
-            'a.b = 1\n[server] # x\n name = 1\n"folder" = 2\n[retry.domains]\n\'x.jp\' = "1d"\nlist = [\n "c = 3",\n]\n'
-        )
-        found = keyLines(text)
-        expected = {
-            "a.b": 1,
-            "server": 2,
-            "server.name": 3,
-            "server.folder": 4,
-            "retry.domains": 5,
-            "retry.domains.list": 7,
-        }
-        self.assertEqual({name: found[name] for name in expected}, expected)
-        self.assertNotIn("retry.domains.c", found)
 
 
 class ReferenceTests(SynchronousTestCase):

@@ -17,18 +17,19 @@ ROOT = Path(__file__).parents[1]
 
 _VALUES = {"mail"}
 _ROLES = {"interfaces", "mail"}
-_READING = {"mail", "forms", "settings", "config", "tables"}
+_READING = {"mail", "toml", "forms", "settings", "config", "tables"}
 _BELOW = _ROLES | _READING | {"smtp", "storage", "net", "login", "admission", "routes", "verify", "allowance"}
 _BELOW |= {"expansion", "letters", "intake", "reload", "returns", "dispatch", "agenda", "errand", "lanes"}
 
 # The first part of a module's name below epost, and what it may import besides itself and the standard library.
 MAY: dict[str, set[str]] = {
     "mail": set(),
+    "toml": _VALUES,
     "forms": _VALUES,
     "settings": _VALUES | {"forms"},
-    "config": _VALUES | {"forms", "settings"},
+    "config": _VALUES | {"toml", "forms", "settings"},
     "smtp": _VALUES,
-    "tables": _VALUES,
+    "tables": _VALUES | {"toml"},
     "interfaces": _VALUES,
     "storage": _ROLES,
     "net": _ROLES | {"smtp"},
@@ -53,7 +54,7 @@ MAY: dict[str, set[str]] = {
     "gateway": _BELOW | {"commandline"},
 }
 
-PURE = {"mail", "smtp", "tables", "forms", "settings", "config"}
+PURE = {"mail", "smtp", "tables", "toml", "forms", "settings", "config"}
 OUTSIDE = {"twisted", "zope", "OpenSSL", "cryptography", "service_identity"}
 
 

@@ -1,14 +1,9 @@
 """
 The text of a table in TOML: one TOML table for each address, and the line of everything in it.
 
-tomllib knows no lines, so they are found by a scan of our own: each line that looks like a header or a key is given to
-tomllib alone, which says what it names. Lines within a text of several lines are passed over. As in the .dat tables,
-what is wrong is collected as L{Fault}s (spec 5).
+As in the .dat tables, what is wrong is collected as L{Fault}s (spec 5).
 """
 
-import difflib
-import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,46 +13,9 @@ from epost.mail.decision import Because
 from epost.mail.fault import Fault
 from epost.mail.safe import CONTROL
 from epost.tables.lines import decoded
+from epost.toml import Place, keyLines, oneOf, parsed
 
-Place = tuple[str, ...]
 _T = TypeVar("_T")
-
-_PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
-_PATH = rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*"
-_HEADER = re.compile(rf"\s*\[{_PATH}\]\s*(?:#.*)?\Z")
-_KEY = re.compile(rf"{_PATH}=")
-_WHERE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)\Z", re.DOTALL)
-
-
-def keyLines(text: str) -> dict[Place, int]:
-    """The line of every table and key of a TOML text, by its whole path; of what is made by the way too."""
-    found: dict[Place, int] = {}
-    table: Place = ()
-    closing = ""  # what ends the text of several lines that this line is in
-    for number, line in enumerate(text.split("\n"), 1):
-        if closing:
-            closing = "" if line.count(closing) % 2 else closing
-            continue
-        closing = next((quotes for quotes in ('"""', "'''") if line.count(quotes) % 2), "")
-        line = line.rstrip("\r")
-        if header := _HEADER.match(line):
-            place = table = _named(header[1])
-        elif key := _KEY.match(line):
-            place = table + _named(key[1])
-        else:
-            continue
-        for length in range(1, len(place) + 1):
-            found.setdefault(place[:length], number)
-    return found
-
-
-def _named(path: str) -> Place:
-    """The parts of a dotted key."""
-    names, inside = [], tomllib.loads(f"{path} = 0")
-    while isinstance(inside, dict):
-        [(name, inside)] = inside.items()
-        names.append(name)
-    return tuple(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +74,7 @@ class Part:
         """Faults for all other keys."""
         for key in self.values:
             if key not in keys:
-                near = difflib.get_close_matches(key, list(keys), 1, 0.0)
-                self.fault(key, f"unknown key {key}", f"{near[0]} perhaps, or one of {', '.join(keys)}")
+                self.fault(key, f"unknown key {key}", oneOf(key, keys))
 
 
 def parts(file: str, data: bytes, faults: list[Fault]) -> Iterator[Part]:
@@ -132,12 +89,9 @@ def parts(file: str, data: bytes, faults: list[Fault]) -> Iterator[Part]:
         faults.append(text)
         return
     text = text.replace("\r\n", "\n")
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        where = _WHERE.match(str(error))
-        why, line = (where[1], where[2]) if where else (str(error), "1")
-        faults.append(Fault(file, int(line) if line else text.rstrip().count("\n") + 1, why, "TOML"))
+    tree = parsed(file, text)
+    if isinstance(tree, Fault):
+        faults.append(tree)
         return
     lines = keyLines(text)
     seen: dict[Address, int] = {}

@@ -5,20 +5,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from epost.mail.fault import Fault
 from epost.tables import toml
 
-TEXT = '''# comment
+TEXT = """# comment
 ["Baito@test.jp"]
 outside = false
-reply = { text = "a" }   # [no.header]
-
-  [ 'user1@test.jp' . reply ]
-  text = """
-outside = true
-["bucho@test.jp"]
 """
-  "subject" = \'\'\'one line\'\'\'
-["user1@test.jp"]
-keep = true
-'''
 
 
 def read(text: str | bytes) -> tuple[list[toml.Part], list[Fault]]:
@@ -28,28 +18,8 @@ def read(text: str | bytes) -> tuple[list[toml.Part], list[Fault]]:
     return list(toml.parts("accounts.toml", data, faults)), faults
 
 
-class LineTests(SynchronousTestCase):
-    """tomllib knows no lines; they are found all the same."""
-
-    def test_lines(self) -> None:
-        """Of tables, of keys however they are written, of tables within; what stands within a text is none."""
-        self.assertEqual(
-            toml.keyLines(TEXT),
-            {
-                ("Baito@test.jp",): 2,
-                ("Baito@test.jp", "outside"): 3,
-                ("Baito@test.jp", "reply"): 4,
-                ("user1@test.jp",): 6,
-                ("user1@test.jp", "reply"): 6,
-                ("user1@test.jp", "reply", "text"): 7,
-                ("user1@test.jp", "reply", "subject"): 11,
-                ("user1@test.jp", "keep"): 13,
-            },
-        )
-
-    def test_dotted(self) -> None:
-        """A dotted key makes tables by the way."""
-        self.assertEqual(toml.keyLines("\n'a@b'.reply.text=1")[("a@b", "reply")], 2)
+class BecauseTests(SynchronousTestCase):
+    """A key is what decides."""
 
     def test_because(self) -> None:
         """What decides is told by file, line, address and what stands there."""
