@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from epost.admission import decideRecipient, decideSender
 from epost.control.doctor.finding import Finding, Findings
-from epost.control.doctor.relay import FOREIGN, OUTSIDE, STRANGERS
+from epost.control.doctor.relay import FOREIGN, OUTSIDE, STRANGERS, decide
 from epost.control.doctor.wire import PATIENCE, doors, neighbour, talk
-from epost.mail.address import Address, parseAddress
-from epost.mail.decision import Client, Decision
+from epost.mail.address import parseAddress
+from epost.mail.decision import Client
 from epost.mail.route import Held, Hop
 from epost.settings import Settings
 from epost.tables.directory import Directory
@@ -156,12 +155,6 @@ def sizes(backend: Half, gateway: Half) -> list[Finding]:
             f"in {gateway.settings.file}, [relay]: verify = true",
         )
     return found.all
-
-
-def decide(directory: Directory, client: Client, path: Address | None, forward: Address) -> Decision:
-    """MAIL and RCPT together: the first refusal, or the last yes."""
-    sender = decideSender(directory, client, path)
-    return decideRecipient(directory, client, path, sender, forward) if sender.accepts else sender
 
 
 def isLoopback(host: str) -> bool:

@@ -2,10 +2,11 @@
 Whether a stranger could send mail to strangers through this server: an open relay is used within hours.
 
 Twice: what the rules would decide about a client far away, by the very functions that the daemon uses; and what the
-daemon that runs says to a client that its rules do not trust. RCPT is the last word of the second: no message is sent.
+daemon that runs says to a client that its rules do not trust, or that has not logged in where people do. RCPT is the
+last word of the second: no message is sent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from epost.admission import decideRecipient, decideSender
 from epost.control.doctor.finding import Finding, Findings
@@ -43,21 +44,23 @@ def senders(directory: Directory) -> Iterator[Address | None]:
                 continue  # no address can match it either
 
 
-def relayed(directory: Directory, address: str, path: Address | None) -> Decision | None:
-    """The decision that lets a client write to the outside; L{None}: none does."""
-    client = Client(address)
-    decision = decideSender(directory, client, path)
-    if not decision.accepts:
-        return None
-    last = decideRecipient(directory, client, path, decision, OUTSIDE)
-    return last if last.accepts else None
+def decide(directory: Directory, client: Client, path: Address | None, forward: Address) -> Decision:
+    """MAIL and RCPT together: the first refusal, or the last yes."""
+    sender = decideSender(directory, client, path)
+    return decideRecipient(directory, client, path, sender, forward) if sender.accepts else sender
+
+
+def relays(directory: Directory, addresses: Iterable[str], path: Address | None) -> Iterator[Decision]:
+    """The decisions that let clients at some addresses write to the outside."""
+    found = (decide(directory, Client(address), path, OUTSIDE) for address in addresses)
+    return (decision for decision in found if decision.accepts)
 
 
 def decided(settings: Settings, directory: Directory) -> list[Finding]:
     """What the rules would decide."""
     found = Findings("relay", settings.kind)
     for path in dict.fromkeys(senders(directory)):
-        last = next(filter(None, (relayed(directory, address, path) for address in STRANGERS)), None)
+        last = next(relays(directory, STRANGERS, path), None)
         if last is not None:
             mend = (
                 "take the line out, or name machines instead of senders: a sender's address can be written by anybody"
@@ -71,11 +74,11 @@ def decided(settings: Settings, directory: Directory) -> list[Finding]:
 
 
 def probe(settings: Settings, directory: Directory, door: Door, patience: float = PATIENCE) -> list[Finding]:
-    """What the daemon that listens says to a client that its rules do not trust."""
+    """What the daemon that listens says to a client that may not relay there."""
     found = Findings("relay", settings.kind)
     paths = list(dict.fromkeys(senders(directory)))[:8]  # fewer than [limits] errors
-    trusted = [source for source in SOURCES if any(relayed(directory, source, path) for path in paths)]
-    free = [source for source in SOURCES if source not in trusted]
+    # Where people hand over mail no address is trusted: who has not logged in may write to nobody.
+    free = [one for one in SOURCES if door.people or not any(any(relays(directory, [one], path)) for path in paths)]
     if not free:
         found.remark(
             f"{door.description} was not probed: its rules trust every address of this machine",
@@ -91,6 +94,7 @@ def probe(settings: Settings, directory: Directory, door: Door, patience: float 
 
 def _probe(found: Findings, door: Door, source: str, paths: list[Address | None], patience: float) -> None:
     """The dialogue. @raise OSError: it broke off."""
+    who = "who has not logged in" if door.people else "whom the rules do not trust"
     with talk(door.hop, source, patience, door.secure) as open_:
         open_.say(f"EHLO [{source}]")
         for path in paths:
@@ -100,8 +104,7 @@ def _probe(found: Findings, door: Door, source: str, paths: list[Address | None]
                 open_.say("RSET")
             if reply.accepts:
                 found.wrong(
-                    f"{door.description}: a client at {source}, whom the rules do not trust, may write from "
-                    f"<{path or ''}> to <{OUTSIDE}>",
+                    f"{door.description}: a client at {source}, {who}, may write from <{path or ''}> to <{OUTSIDE}>",
                     "stop it; then see which rules it runs with: its configuration is read at its start alone",
                 )
                 return

@@ -35,17 +35,19 @@ _FIRST_FREE = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 @dataclass(frozen=True, slots=True)
 class Door:
     """
-    An endpoint of C{[server] listen} as a client on this machine reaches it.
+    An endpoint of a daemon as a client on this machine reaches it.
 
     @ivar description: as it is configured.
     @ivar hop: address and port.
     @ivar wide: whether it takes clients at every address of the machine.
+    @ivar people: whether it is for people, who log in, and not for other servers.
     @ivar secure: whether TLS comes first.
     """
 
     description: str
     hop: Hop
     wide: bool
+    people: bool = False
     secure: bool = False
 
     def is_(self, hop: Hop) -> bool:
@@ -54,15 +56,15 @@ class Door:
         return same and hop.port == self.hop.port
 
 
-def door(description: str, secure: bool = False) -> Door | None:
-    """An endpoint in Twisted's words; L{None}: it is none of TCP. @param secure: whether TLS comes first."""
+def door(description: str, people: bool = False, secure: bool = False) -> Door | None:
+    """An endpoint in Twisted's words, as L{Door} has it; L{None}: it is none of TCP."""
     kind, *parts = description.replace("\\:", "\0").split(":")
     if kind not in ("tcp", "tcp6", "ssl"):
         return None
     port = int(parts[0].removeprefix("port="))
     named = (part.partition("=")[2].replace("\0", ":") for part in parts if part.startswith("interface="))
     host = next(named, "::" if kind == "tcp6" else "")
-    return Door(description, Hop(_ANY.get(host, host), port), host in _ANY, secure)
+    return Door(description, Hop(_ANY.get(host, host), port), host in _ANY, people, secure)
 
 
 def doors(settings: Settings) -> list[Door]:
@@ -72,8 +74,10 @@ def doors(settings: Settings) -> list[Door]:
 
 def every(settings: Settings) -> list[tuple[str, Door | None]]:
     """All endpoints of a daemon, those for people too."""
-    clear = (*settings.server.listen, *settings.submission.listen)
-    return [(one, door(one)) for one in clear] + [(one, door(one, True)) for one in settings.submission.listen_tls]
+    people = settings.submission
+    found = [(one, door(one)) for one in settings.server.listen]
+    found += [(one, door(one, people=True)) for one in people.listen]
+    return found + [(one, door(one, people=True, secure=True)) for one in people.listen_tls]
 
 
 class Talk:

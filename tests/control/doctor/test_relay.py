@@ -38,11 +38,13 @@ class RelayTests(Case):
         found = relay.decided(half.settings, half.directory)
         self.assertEqual({f.state for f in found}, {WRONG})
 
-    def probed(self, half: Half, answer: Callable[[str], str | None]) -> tuple[list[Finding], list[str]]:
-        """What is found of a server that answers so, and what it heard."""
+    def probed(
+        self, half: Half, answer: Callable[[str], str | None], people: bool = False
+    ) -> tuple[list[Finding], list[str]]:
+        """What is found of a server that answers so, and what it heard. @param people: whether one logs in there."""
         sink = self.enterContext(Sink())
         sink.answer = answer
-        door = wire.door(f"tcp:{sink.port}:interface=127.0.0.1")
+        door = wire.door(f"tcp:{sink.port}:interface=127.0.0.1", people)
         assert door is not None
         found = relay.probe(half.settings, half.directory, door, HASTE)
         self.assertEqual(sink.messages, [])
@@ -76,3 +78,12 @@ class RelayTests(Case):
         found, heard = self.probed(half, lambda command: None)
         self.assertFound(found, REMARK, "was not probed", "outside")
         self.assertEqual(heard, [])
+
+    def test_people(self) -> None:
+        """Where people log in no address is trusted, so that the port is probed whatever the rules say."""
+        half = self.half("backend", relay={"networks": ["127.0.0.0/8"]})
+        found, heard = self.probed(half, lambda c: "530 log in" if c[:4] == "MAIL" else None, people=True)
+        self.assertAllOk(found)
+        self.assertIn("MAIL FROM:<bucho@test.jp>", heard)
+        found, _ = self.probed(half, lambda command: None, people=True)
+        self.assertFound(found, WRONG, "127.66.66.66, who has not logged in, may write from", "stop it")
