@@ -40,8 +40,8 @@ class IDraft(Interface):
         """
         Make it durable, name and directory entry included.
 
-        @return: fires when it is; fails with L{Refused}: 452 4.3.1 when the disk is full, 451 4.3.0 when it failed.
-            Then nothing of it is left.
+        @return: fires when it is; fails with L{Refused}: 452 4.3.1 when the disk is full, 451 4.3.0 when it failed,
+            450 4.2.2 when the mailbox that it is for is. Then nothing of it is left.
         """
 
     def discard() -> None:
@@ -133,10 +133,11 @@ class IInbox(Interface):
         @param heading: Return-Path and Delivered-To, complete lines with CRLF.
         """
 
-    def deliver(box: Local, origin: Name, heading: bytes, content: IContent) -> "Deferred[None]":
+    def deliver(box: Local, origin: Name, heading: bytes, content: IContent, bounded: bool = True) -> "Deferred[None]":
         """
         Copy a message into a mailbox. Where C{origin} stands there already, it is delivered.
 
+        @param bounded: whether the limit of the mailbox holds for it.
         @return: fires when it is durable; fails with L{Refused}, 4xx.
         """
 

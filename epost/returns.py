@@ -42,6 +42,11 @@ class Letterhead:
     octets: int = 1048576
 
 
+def isLetter(entry: Entry) -> bool:
+    """Whether we wrote a message, and it is no notice: a warning to somebody here, or an automatic reply."""
+    return entry.envelope.sender is None and not entry.envelope.client and not entry.name.isNotice
+
+
 class Returns:
     """Writes notices."""
 

@@ -523,7 +523,9 @@ class Boxes:
         """Never asked here."""
         raise AssertionError
 
-    def deliver(self, box: Local, origin: Name, heading: bytes, content: IContent) -> "Deferred[None]":
+    def deliver(
+        self, box: Local, origin: Name, heading: bytes, content: IContent, bounded: bool = True
+    ) -> "Deferred[None]":
         """Never asked here."""
         raise AssertionError
 

@@ -30,6 +30,7 @@ GATE = Onward("192.168.0.103:25", (Hop("192.168.0.103"),), forwards=True)
 OK = Reply(250, ("Message received ok.",))
 NO = Reply(550, ("Please, mail from a valid IP or Domain address.",))
 LATER = Reply(451, ("Try again later.",))
+FULL = Reply(450, ("Sorry. e-mail address box is full.",), "4.2.2")
 
 Answer = Callable[[Parcel], "tuple[Reply, ...] | Deferred[Report]"]
 
@@ -210,11 +211,18 @@ class DispatchCase(SynchronousTestCase):
         self.spool = self.spool.reborn()
         self.start()
 
-    def accept(self, *recipients: str, sender: str | None = "baito@test.jp", content: bytes = b"a: b\r\n\r\n") -> Entry:
-        """The intake has made a message durable and hands it over."""
+    def accept(
+        self,
+        *recipients: str,
+        sender: str | None = "baito@test.jp",
+        content: bytes = b"a: b\r\n\r\n",
+        client: str = "192.168.0.7",
+    ) -> Entry:
+        """The intake, or where there is no client L{epost.letters}, has made a message durable and hands it over."""
         self.number += 1
         name = numbered(self.number)
-        envelope = Envelope(parseAddress(sender) if sender else None, tuple(map(parseAddress, recipients)))
+        path = parseAddress(sender) if sender else None
+        envelope = Envelope(path, tuple(map(parseAddress, recipients)), client=client)
         now = self.clock.seconds()
         draft = self.spool.draft(name, envelope, now)
         draft.write(content)
@@ -391,11 +399,25 @@ class OutcomeTests(DispatchCase):
 
     def test_fullBox(self) -> None:
         """A mailbox that takes nothing now is tried again as another host is."""
-        self.inbox.ticks.faults.append(Reply(450, ("Sorry. e-mail address box is full.",), "4.2.2"))
+        self.inbox.ticks.faults.append(FULL)
         self.accept("bucho@test.jp")
         self.assertEqual((self.box("bucho"), self.spool.count()), ({}, 1))
         self.clock.advance(120)
         self.assertEqual(list(self.box("bucho")), ["B0000000186-R0001"])
+
+    def test_warningOfAFullBox(self) -> None:
+        """What we write to somebody by ourselves goes into a full mailbox: it may say just that. Nothing else does."""
+        self.inbox.full = FULL
+        self.router.routes["mx.jp"] = Onward("mx.jp")
+        self.refuse(NO)
+        self.accept("baito@test.jp", sender=None)  # a notice from elsewhere
+        self.accept("a@mx.jp")  # a notice of ours
+        self.assertEqual(self.box("baito"), {})
+        self.accept("baito@test.jp", sender=None, client="")
+        self.assertEqual(list(self.box("baito")), ["B0000000188"])
+        self.inbox.full = None
+        self.clock.advance(120)
+        self.assertEqual(sorted(self.box("baito")), ["B0000000186-R0001", "B0000000187-E001-R0001", "B0000000188"])
 
     def test_manyRecipients(self) -> None:
         """No transaction has more than 100 recipients."""
@@ -545,8 +567,7 @@ class NoticeTests(DispatchCase):
         """Where the sender's mailbox takes nothing the notice waits in the queue, and is delivered later."""
         self.router.routes["mx.jp"] = Onward("mx.jp")
         self.refuse(NO)
-        full = Reply(450, ("box is full.",), "4.2.2")
-        self.inbox.ticks.faults += [full, full]
+        self.inbox.ticks.faults += [FULL, FULL]
         self.accept("a@mx.jp")
         self.assertEqual(list(self.spool.entries), ["B0000000186-E001"])
         self.clock.advance(120)

@@ -9,6 +9,9 @@ its stem is looked for in C{new} and C{cur}. What stands there is synced before 
 died between giving the name and syncing it, and the queue's copy is about to go.
 
 Folders that were made are synced in their parents before the first message in them is acknowledged (house 5.8).
+
+Whether a mailbox is full is asked when a message gets its name: in the committing thread each sees all that went
+before it, so of many at one time the last that is taken goes beyond the limit, as one alone may.
 """
 
 from collections.abc import Callable
@@ -19,7 +22,7 @@ from zope.interface import implementer
 
 from epost.interfaces import IContent, IInbox, Usage
 from epost.mail.name import Name
-from epost.mail.reply import Refused
+from epost.mail.reply import Refused, Reply
 from epost.mail.route import Local
 from epost.storage.disk import IDisk
 from epost.storage.draft import Draft
@@ -28,6 +31,8 @@ from epost.storage.meter import Meter
 from epost.storage.places import FOLDERS, SUFFIX, Places, origin
 
 Watcher = Callable[[Local, Usage], object]
+
+FULL = Reply(450, ("Sorry. e-mail address box is full.",), "4.2.2")  # as to RCPT (spec 8)
 
 
 class Box:
@@ -114,7 +119,13 @@ class Box:
 
 
 class MailDraft(Draft):
-    """A message on its way into a mailbox: content, sync, name, sync."""
+    """
+    A message on its way into a mailbox: content, sync, name, sync.
+
+    @ivar bounded: whether the limit of the mailbox holds for it.
+    """
+
+    bounded = True
 
     def __init__(self, inbox: "Inbox", disk: IDisk, commits: Commits, box: Box, name: str, heading: bytes) -> None:
         super().__init__(disk, commits, f"{box.path}/tmp/{name}")
@@ -126,6 +137,19 @@ class MailDraft(Draft):
         self._tail = b""
         self._size = len(self._heading)
         self._placed = False
+        self._limit = Usage()
+
+    def commit(self) -> "Deferred[None]":
+        """See L{IDraft}. A mailbox that has a limit is measured, if it was not."""
+        try:
+            if self.bounded:
+                self._limit = self._inbox.limit(self._box.local)
+            if self._limit != Usage():
+                self._inbox.usage(self._box.local)
+        except Refused:
+            self.discard()
+            return fail()
+        return super().commit()
 
     def taken(self, part: bytes) -> bytes:
         """With LF. A CR at the end of a part waits for what follows."""
@@ -151,16 +175,18 @@ class MailDraft(Draft):
         """Write; then, with that synced, give the name."""
         if not self._written:
             self._written = True
+            if self._box.meter.reaches(self._limit):
+                self._isThere()  # nothing need be written
+            self.fill()
             self._parts.append(self._tail)
             self.pour(self._heading)
             self.handOver(touched)
             self._box.chain(touched)
             return False
         self._box.prove()
-        new = f"{self._box.path}/new"
-        with suppress(FileNotFoundError):
-            self.disk.status(f"{new}/{self._name}")
+        if self._isThere():
             return self.stands(touched)
+        new = f"{self._box.path}/new"
         date = self._box.meter.date()
         self.disk.rename(self.path, f"{new}/{self._name}")
         self.path = f"{new}/{self._name}"
@@ -168,6 +194,18 @@ class MailDraft(Draft):
         self._box.meter.grown(date, self._size)
         touched.folder(new, self.volume())
         return True
+
+    def fill(self) -> None:
+        """The content has come by L{write}."""
+
+    def _isThere(self) -> bool:
+        """Whether a file has the name already. @raise Refused: it has not, and the mailbox is full."""
+        with suppress(FileNotFoundError):
+            self.disk.status(f"{self._box.path}/new/{self._name}")
+            return True
+        if self._box.meter.reaches(self._limit):
+            raise Refused(FULL)
+        return False
 
     def stands(self, touched: Touched) -> bool:
         """A file has the name already, which is another message's. @raise OSError: always."""
@@ -199,13 +237,16 @@ class Delivery(MailDraft):
         """As a draft's, after a look whether it was delivered."""
         if self.doubted and self._box.holds(self.doubted):
             return self.stands(touched)
+        return super().step(touched)
+
+    def fill(self) -> None:
+        """Copy the content."""
         if self.content is not None:
             content, self.content = self.content, None
             for part in content.parts():
                 self.write(part)
             if self._refused:
                 raise self._refused
-        return super().step(touched)
 
     def stands(self, touched: Touched) -> bool:
         """It is delivered, once the name is synced."""
@@ -225,6 +266,7 @@ class Inbox:
     @param since: messages with this number and above were given out by this process (L{epost.storage.serial}), so
         nobody has delivered them before.
     @param seconds: the time; seconds since any begin.
+    @ivar limit: what a mailbox may hold, asked for each message; set by whoever knows. At first: any number.
     """
 
     def __init__(self, disk: IDisk, places: Places, commits: Commits, since: int, seconds: Callable[[], float]) -> None:
@@ -233,6 +275,7 @@ class Inbox:
         self._commits = commits
         self._since = since
         self._seconds = seconds
+        self.limit: Callable[[Local], Usage] = lambda box: Usage()
         self._boxes: dict[Local, Box] = {}
         makeFolder(disk, places.fixed())
         self._watchers: list[Watcher] = []
@@ -241,13 +284,16 @@ class Inbox:
         """Begin a message. @raise Refused: 550, there can be no such mailbox."""
         return MailDraft(self, self._disk, self._commits, self._box(box), f"{origin}{SUFFIX}", heading)
 
-    def deliver(self, box: Local, origin: Name, heading: bytes, content: IContent) -> "Deferred[None]":
+    def deliver(
+        self, box: Local, origin: Name, heading: bytes, content: IContent, bounded: bool = True
+    ) -> "Deferred[None]":
         """Copy a message. C{content.parts} is called in the committing thread."""
         try:
             copy = Delivery(self, self._disk, self._commits, self._box(box), f"{origin}{SUFFIX}", heading)
         except Refused:
             return fail()
         copy.content = content
+        copy.bounded = bounded
         copy.doubted = origin.stem if origin.number < self._since else ""
         return copy.commit()
 

@@ -128,6 +128,10 @@ class Meter:
         """That of C{new}, before a delivery; L{None} where it is not needed."""
         return _date(self._disk, f"{self._path}/new") if self._known else None
 
+    def reaches(self, limit: Usage) -> bool:
+        """Whether it holds what it may, or more. @param limit: 0: any number."""
+        return 0 < limit.octets <= self._octets or 0 < limit.messages <= self._messages
+
     def grown(self, date: float | None, octets: int) -> None:
         """A delivery has given a name. @param date: that of C{new} before it."""
         self._octets += octets

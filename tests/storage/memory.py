@@ -73,11 +73,13 @@ class Ticks:
 class MemoryDraft:
     """A draft. @ivar parts: what was written. @ivar discarded: whether it was forgotten."""
 
-    def __init__(self, ticks: Ticks, then: Callable[[bytes], None]) -> None:
+    def __init__(self, ticks: Ticks, then: Callable[[bytes], None], refusal: Reply | None = None) -> None:
+        """@param refusal: what its commit fails with."""
         self.parts: list[bytes] = []
         self.discarded = False
         self._ticks = ticks
         self._then = then
+        self._refusal = refusal
 
     def write(self, part: bytes) -> None:
         """Keep it."""
@@ -85,6 +87,8 @@ class MemoryDraft:
 
     def commit(self) -> Deferred[None]:
         """Hand the content on."""
+        if self._refusal is not None:
+            return fail(Refused(self._refusal))
         return self._ticks.commit(lambda: self._then(b"".join(self.parts)))
 
     def discard(self) -> None:
@@ -199,18 +203,24 @@ class MemoryInbox:
 
     @ivar boxes: by box the messages by file name without C{.MSG}, heading included, lines ended by CRLF.
     @ivar ticks: when commits fire.
+    @ivar full: what everybody hears who is bounded; L{None}: there is room.
     """
 
     def __init__(self) -> None:
         self.ticks = Ticks()
+        self.full: Reply | None = None
         self.boxes: dict[Local, dict[str, bytes]] = {}
 
     def draft(self, box: Local, origin: Name, heading: bytes) -> MemoryDraft:
         """Begin a message."""
-        return MemoryDraft(self.ticks, lambda content: self._keep(box, origin, heading + content))
+        return MemoryDraft(self.ticks, lambda content: self._keep(box, origin, heading + content), self.full)
 
-    def deliver(self, box: Local, origin: Name, heading: bytes, content: IContent) -> Deferred[None]:
+    def deliver(
+        self, box: Local, origin: Name, heading: bytes, content: IContent, bounded: bool = True
+    ) -> Deferred[None]:
         """Copy a message, unless it stands there."""
+        if bounded and self.full is not None:
+            return fail(Refused(self.full))
         try:
             whole = heading + b"".join(content.parts())
         except Refused:

@@ -8,6 +8,7 @@ from epost.interfaces import Usage
 from epost.mail.name import numbered
 from epost.mail.reply import Refused, Reply
 from epost.mail.route import Local
+from epost.smtp import wording
 from epost.storage.disk import Disk
 from epost.storage.durable import Commits
 from epost.storage.inbox import Inbox
@@ -17,7 +18,16 @@ from tests.storage.contracts import CONTENT, HEADING, SEED, USER1, InboxContract
 from tests.storage.memory import MemoryContent
 from tests.storage.test_spool import atOnce
 from tests.world.disk import World
-from tests.world.story import BOX, FOLDER, Story
+from tests.world.story import BOX, FOLDER, Story, Turns
+
+
+class Unreadable(MemoryContent):
+    """It breaks off."""
+
+    def parts(self):  # type: ignore[no-untyped-def]
+        """One part, and no more."""
+        yield b"x" * 100000
+        raise Refused(Reply(451, ("gone",), "4.3.0"))
 
 
 class FileInboxTests(InboxContract):
@@ -126,18 +136,61 @@ class FileInboxTests(InboxContract):
         self.inbox.usage(USER1)
         self.assertEqual(heard[1:], [(USER1, one)])
 
+    def test_manyAtOneTime(self) -> None:
+        """Of drafts that were all begun in an empty mailbox one goes beyond the limit; the others hear 450."""
+        size = len(self.lf())
+        for limit, taken in ((Usage(2 * size + 1), 3), (Usage(3 * size), 3), (Usage(0, 5), 5), (Usage(), 40)):
+            self.root = self.mktemp()
+            os.mkdir(self.root)
+            turns = Turns()
+            commits = Commits(Disk(), "auto", turns.callInThread, turns.callFromThread)
+            inbox = Inbox(Disk(), Places(self.root, "inbox\\%USERNAME%"), commits, 1, lambda: 0.0)
+            inbox.limit = {USER1: limit}.__getitem__
+            drafts = [inbox.draft(USER1, numbered(number), HEADING) for number in range(1, 41)]
+            for draft in drafts:
+                draft.write(CONTENT)
+            fired = [draft.commit() for draft in drafts]
+            turns.run()
+            for each in fired[:taken]:
+                self.assertIsNone(self.successResultOf(each))
+            for each in fired[taken:]:
+                self.assertEqual(self.failureResultOf(each, Refused).value.reply, wording.boxFull())
+            self.assertEqual((len(self.stored(USER1)), os.listdir(self.folder("tmp"))), (taken, []))
+            self.assertEqual(inbox.usage(USER1), Usage(taken * size, taken))
+
+    def test_fullForTheQueue(self) -> None:
+        """What comes from the queue is put off too, before it is read; what is in the mailbox already is delivered."""
+        self.write()
+        self.write(numbered(187))
+        content = MemoryContent(CONTENT)
+        for inbox, origin in ((self.inbox, SEED), (self.next(), numbered(187)), (self.next(), SEED.again(1))):
+            inbox.limit = lambda box: Usage(0, 2)
+            self.successResultOf(inbox.deliver(USER1, origin, HEADING, content))
+        inbox.limit = lambda box: Usage(0, 2)
+        refused = self.failureResultOf(inbox.deliver(USER1, numbered(188), HEADING, Unreadable(b"")), Refused)
+        self.assertEqual(refused.value.reply, wording.boxFull())
+        self.assertEqual(sorted(self.stored(USER1)), ["B0000000186", "B0000000187"])
+        self.successResultOf(inbox.deliver(USER1, numbered(188), HEADING, content, bounded=False))
+        os.unlink(self.folder("new/B0000000186.MSG"))
+        os.unlink(self.folder("new/B0000000187.MSG"))
+        os.utime(self.folder("new"), (9, 9))
+        self.now = FRESH
+        self.successResultOf(inbox.deliver(USER1, numbered(189), HEADING, content))
+
+    def test_cannotBeMeasured(self) -> None:
+        """A mailbox with a limit that cannot be measured takes nothing now, and nothing is left of the message."""
+        self.inbox.limit = lambda box: Usage(1000)
+        os.makedirs(self.folder("."))
+        with open(self.folder("new"), "w"):
+            pass
+        draft = self.inbox.draft(USER1, SEED, HEADING)
+        draft.write(CONTENT)
+        self.assertEqual(self.failureResultOf(draft.commit(), Refused).value.reply.code, 451)
+
     def test_faultOfTheQueue(self) -> None:
         """Content that cannot be read refuses this delivery, with its own words, and leaves nothing."""
 
-        class Bad(MemoryContent):
-            """It breaks off."""
-
-            def parts(self):  # type: ignore[no-untyped-def]
-                """One part, and no more."""
-                yield b"x" * 100000
-                raise Refused(Reply(451, ("gone",), "4.3.0"))
-
-        fired = self.inbox.deliver(USER1, SEED, HEADING, Bad(b""))
+        fired = self.inbox.deliver(USER1, SEED, HEADING, Unreadable(b""))
         self.assertEqual(self.failureResultOf(fired, Refused).value.reply.lines, ("gone",))
         self.assertEqual((self.stored(USER1), os.path.exists(self.folder("tmp/B0000000186.MSG"))), ({}, False))
 
