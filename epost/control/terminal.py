@@ -67,6 +67,11 @@ def remark(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things. @param what: one of them; several have an s."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def oneLine(what: str, text: str) -> str:
     """A text that may stand in a line. @raise Failure: it has control characters, or is no UTF-8."""
     found = CONTROL.search(text)

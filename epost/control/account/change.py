@@ -29,6 +29,7 @@ from epost.tables.accounts import Account
 from epost.tables.directory import Directory
 
 Step = tuple[str, bytes]
+NOTHING = "nothing was changed"
 
 
 class Books:
@@ -159,10 +160,14 @@ class Books:
                 files.take(new.pop(path), path)
         return directory
 
-    def check(self, *steps: Step) -> Directory:
-        """Read the whole configuration with new files in it, and change nothing; see L{write}."""
+    def check(self, *steps: Step, aloud: bool = True) -> Directory:
+        """
+        Read the whole configuration with new files in it, and change nothing; see L{write}.
+
+        @param aloud: whether remarks about it are told.
+        """
         with self._prepared(dict(steps)) as new:
-            return self._checked(new)
+            return self._checked(new, aloud)
 
     @contextmanager
     def _prepared(self, contents: dict[str, bytes]) -> Iterator[dict[str, str]]:
@@ -177,7 +182,7 @@ class Books:
                 with suppress(OSError):
                     files.drop(path)
 
-    def _checked(self, new: dict[str, str]) -> Directory:
+    def _checked(self, new: dict[str, str], aloud: bool = True) -> Directory:
         """Read everything, with new files in the place of old ones."""
         domains = self.settings.domains
         names = {new[self.accounts]: str(domains.accounts)} if self.accounts in new else {}
@@ -191,10 +196,10 @@ class Books:
         directory = reload.readDirectory(settings, faults, notes)
         if faults:
             told = sorted(replace(fault, file=names.get(fault.file, fault.file)) for fault in faults)
-            raise Failure(*map(str, told), "nothing was changed")
+            raise Failure(*map(str, told), NOTHING)
         known = {(note.file, note.why) for note in self._notes}
         for note in sorted(replace(note, file=names.get(note.file, note.file)) for note in notes):
-            if (note.file, note.why) not in known:
+            if aloud and (note.file, note.why) not in known:
                 remark(f"{note} (a remark: this is allowed)")
         return directory
 

@@ -12,7 +12,7 @@ from epost.control.account.change import Books, Step, changing
 from epost.control.account.dat import CLOSED, named
 from epost.control.account.keys import readChanges
 from epost.control.account.toml import literal
-from epost.control.terminal import Failure, common, config, password, remark, tell
+from epost.control.terminal import Failure, common, config, counted, password, remark, tell
 from epost.login import schemes
 from epost.tables.accounts import Account
 
@@ -87,7 +87,7 @@ def add(options: argparse.Namespace) -> int:
         account = books.write(*steps).accounts.find(address)
     old = 0 if account is None else box.messages(books.mailbox(account))
     if account is not None and old:
-        remark(f"{books.mailbox(account)} was there before, with {old} messages: {address} will read them")
+        remark(f"{books.mailbox(account)} was there before, with {counted(old, 'message')}: {address} will read them")
     tell(options, {"added": str(address)}, f"{address} was added")
     return 0
 

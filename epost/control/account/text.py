@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from epost.control.account.change import Books, changing
+from epost.control.account.change import NOTHING, Books, changing
 from epost.control.account.dat import AccountFile, named
 from epost.control.files import create
-from epost.control.terminal import Failure, config, remark, tell
+from epost.control.terminal import Failure, config, counted, remark, tell
 from epost.login import schemes
 from epost.mail.address import Address
 from epost.mail.fault import Fault
 from epost.tables.accounts import COLUMNS, Account, AccountTable, readAccounts
-from epost.tables.lines import decoded
+from epost.tables.lines import Line, lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,47 +40,60 @@ class Row:
     clear: str | None
 
 
-def readRows(file: str, local: Sequence[str], keepClear: bool) -> list[Row]:
+def readRows(file: str, local: Sequence[str], keepClear: bool, wrong: list[str]) -> list[Row]:
     """
-    Read an export.
+    Read an export. Columns that are not there, as they are in E-Post's, are told.
 
     @param file: its path; C{-}: standard input.
     @param keepClear: whether passwords in clear stay so.
-    @raise Failure: with all that is wrong with it.
+    @param wrong: gets all that is wrong with it, in the order of its lines.
+    @return: what is right.
+    @raise Failure: it cannot be read.
     """
     try:
         octets = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}") from error
     faults: list[Fault] = []
-    table = readAccounts(file, octets, local, faults)
-    text = decoded(file, octets)
-    rows = []
-    if not isinstance(text, Fault):
-        lines = text.split("\n")
-        rows = [_row(file, account, lines[account.line - 1], keepClear, faults) for account in table]
-    if faults:
-        raise Failure(*map(str, sorted(faults)), "nothing was imported")
-    return [row for row in rows if row is not None]
+    accounts = {account.line: account for account in readAccounts(file, octets, local, faults)}
+    rows: list[Row] = []
+    short: list[int] = []
+    fewest = len(COLUMNS)
+    for line in lines(file, octets, []):
+        columns = [column.strip() for column in line.text.split("\t")]
+        secret = _secret(line, columns[1], keepClear, faults) if len(columns) > 1 else None
+        if line.number not in accounts or secret is None:
+            continue
+        values = dict(zip(COLUMNS, columns, strict=False))
+        values = {column: value for column, value in values.items() if column not in ("Account", "Pass", "Domain")}
+        rows.append(Row(accounts[line.number].address, values | secret[0], secret[1]))
+        if len(columns) < len(COLUMNS):
+            short.append(line.number)
+            fewest = min(fewest, len(columns))
+    if short:
+        remark(
+            f"{file}:{short[0]}: {counted(len(short), 'line')} without {', '.join(COLUMNS[fewest:])}: "
+            "there a new account has what is usual, another keeps what it has"
+        )
+    wrong += map(str, sorted(faults))
+    return rows
 
 
-def _row(file: str, account: Account, line: str, keepClear: bool, faults: list[Fault]) -> Row | None:
-    """One line."""
-    values = dict(zip(COLUMNS, (column.strip() for column in line.split("\t")), strict=False))
-    values = {column: value for column, value in values.items() if column not in ("Account", "Domain", "Pass")}
-    if not account.secret:
-        return Row(account.address, values, None)
+def _secret(line: Line, text: str, keepClear: bool, faults: list[Fault]) -> tuple[dict[str, str], str | None] | None:
+    """The columns that a password makes, and what of it is to be hashed; L{None}: it is wrong."""
+    if not text:
+        return {}, None
     try:
-        secret = schemes.read(account.secret)
+        secret = schemes.read(text)
         if secret.clear is None:
-            return Row(account.address, values | {"Pass": account.secret}, None)
+            return {"Pass": text}, None
         if keepClear:
-            return Row(account.address, values | {"Pass": schemes.made(secret.clear, recoverable=True)}, None)
+            return {"Pass": schemes.made(secret.clear, recoverable=True)}, None
         schemes.prepared(secret.clear)
     except schemes.SchemeError as error:
-        faults.append(Fault(file, account.line, f"Pass: {error}", error.expected))
+        faults.append(line.fault(f"Pass: {error}", error.expected))
         return None
-    return Row(account.address, values, secret.clear)
+    return {}, secret.clear
 
 
 def hashed(rows: Sequence[Row], scram: bool) -> list[Row]:
@@ -99,14 +112,30 @@ def hashed(rows: Sequence[Row], scram: bool) -> list[Row]:
     return [row if row.clear is None else Row(row.address, row.values | {"Pass": next(made)}, None) for row in rows]
 
 
-def merge(rows: Sequence[Row], lines: AccountFile, accounts: AccountTable) -> None:
-    """Put the rows into a table: new ones at its end, others where they stand."""
+def merged(rows: Sequence[Row], books: Books, update: bool, wrong: list[str]) -> tuple[AccountFile, int]:
+    """
+    The table of accounts with the rows in it: new ones at its end, others where they stand.
+
+    @param update: whether accounts that are there already may be changed.
+    @param wrong: gets why it cannot be.
+    @return: the table, and how many accounts are there already.
+    """
+    table = books.lines()
+    there: list[Account] = []
     for row in rows:
-        account = accounts.find(row.address)
-        if account is None:
-            lines.add(named(row.address) | {"Pass": ""} | row.values)
-        else:
-            lines.put(account.line, row.values)
+        account = books.directory.accounts.find(row.address)
+        try:
+            if account is None:
+                table.add(named(row.address) | {"Pass": ""} | row.values)
+            else:
+                there.append(account)
+                table.put(account.line, row.values)
+        except Failure as failure:
+            wrong += failure.lines
+    if there and not update:
+        names = ", ".join(str(account.address) for account in there[:5]) + (" …" if len(there) > 5 else "")
+        wrong.append(f"{counted(len(there), 'account')} there already ({names}): with --update they are changed")
+    return table, len(there)
 
 
 def exported(accounts: AccountTable, passwords: bool) -> list[dict[str, str]]:
@@ -141,9 +170,9 @@ def text(rows: Sequence[dict[str, str]], header: bool, windows: bool) -> bytes:
     @param windows: CP932 and CRLF; else UTF-8 and LF.
     @raise Failure: a character is not in CP932.
     """
-    lines = [list(COLUMNS)] if header else []
-    lines += [list(row.values()) for row in rows]
-    whole = "".join("\t".join(line) + ("\r\n" if windows else "\n") for line in lines)
+    table = [list(COLUMNS)] if header else []
+    table += [list(row.values()) for row in rows]
+    whole = "".join("\t".join(line) + ("\r\n" if windows else "\n") for line in table)
     try:
         return whole.encode("cp932" if windows else "utf-8")
     except UnicodeEncodeError as error:
@@ -161,40 +190,39 @@ def save(file: str, octets: bytes) -> None:
 
 
 def import_(options: argparse.Namespace) -> int:
-    """Read a file of accounts, all of it or nothing."""
+    """Read a file of accounts, all of it or nothing. All that is wrong is told, before any password is hashed."""
     began = time.monotonic()
     file = config(options)
-    books = Books(file)
-    rows = readRows(options.file, books.settings.domains.local, options.keep_clear)
-    _known(rows, books, options.update)
-    hashes = sum(row.clear is not None for row in rows)
-    if hashes and not options.dry_run:
-        remark(f"hashing {hashes:,} passwords …")
-        rows = hashed(rows, options.scram)
+    wrong: list[str] = []
+    rows = readRows(options.file, Books(file).settings.domains.local, options.keep_clear, wrong)
     with changing(file) as books:
-        known = _known(rows, books, options.update)
-        lines = books.lines()
-        merge(rows, lines, books.directory.accounts)
-        table = (books.check if options.dry_run else books.write)(books.step(lines)).accounts
+        table, known = merged(rows, books, options.update, wrong)
+        try:
+            accounts = books.check(books.step(table), aloud=options.dry_run).accounts
+        except Failure as failure:
+            wrong += failure.lines
+    if wrong:
+        raise Failure(*dict.fromkeys((*wrong, NOTHING)))
+    if not options.dry_run:
+        hashes = sum(row.clear is not None for row in rows)
+        if hashes:
+            remark(f"hashing {counted(hashes, 'password')} …")
+        rows = hashed(rows, options.scram)
+        with changing(file) as books:
+            table, known = merged(rows, books, options.update, wrong)
+            if wrong:
+                raise Failure(*wrong, NOTHING)
+            accounts = books.write(books.step(table)).accounts
     result = {
-        "added": len(rows) - len(known),
-        "updated": len(known),
-        "without_password": sum(not account.secret for account in table),
+        "added": len(rows) - known,
+        "updated": known,
+        "without_password": sum(not account.secret for account in accounts),
         "seconds": round(time.monotonic() - began, 1),
     }
-    words = "{added:,} accounts added, {updated:,} updated, in {seconds} seconds".format(**result)
+    words = f"{counted(len(rows) - known, 'account')} added, {known:,} updated, in {result['seconds']} seconds"
     words += " (dry run: nothing was changed)" * options.dry_run
     tell(options, {"dry_run": options.dry_run, **result}, words)
     return 0
-
-
-def _known(rows: Sequence[Row], books: Books, update: bool) -> list[Account]:
-    """The accounts that are there already. @raise Failure: there are some, and they are not to be changed."""
-    found = [account for row in rows if (account := books.directory.accounts.find(row.address)) is not None]
-    if found and not update:
-        names = ", ".join(str(account.address) for account in found[:5]) + (" …" if len(found) > 5 else "")
-        raise Failure(f"{len(found):,} of them are accounts already ({names}): with --update they are changed")
-    return found
 
 
 def export(options: argparse.Namespace) -> int:
@@ -203,7 +231,9 @@ def export(options: argparse.Namespace) -> int:
     octets = text(rows, options.header, options.windows)
     if options.file != "-":
         save(options.file, octets)
-        tell(options, {"exported": len(rows), "file": options.file}, f"{len(rows):,} accounts in {options.file}")
+        tell(
+            options, {"exported": len(rows), "file": options.file}, f"{counted(len(rows), 'account')} in {options.file}"
+        )
     elif options.json:
         tell(options, {"accounts": rows}, "")
     else:

@@ -24,7 +24,7 @@ from epost.control.doctor import certificate, host, pair, relay, wire
 from epost.control.doctor.finding import Finding, Findings, State
 from epost.control.doctor.names import Names, asker, look
 from epost.control.doctor.pair import Half
-from epost.control.terminal import CONFIGS, Failure, common, tell
+from epost.control.terminal import CONFIGS, Failure, common, counted, tell
 from epost.mail.fault import Fault
 from epost.net.tls import Pairs
 from epost.settings import Settings
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     found = examine(backend, gateway)
     counts = {state.value: sum(finding.state is state for finding in found) for state in State}
     lines = [str(finding) for finding in found]
-    lines.append(f"{counts['ok']} ok, {counts['remark']} remarks, {counts['wrong']} wrong")
+    lines.append(f"{counts['ok']} ok, {counted(counts['remark'], 'remark')}, {counts['wrong']} wrong")
     tell(options, {"version": __version__, **counts, "findings": [finding.asDict() for finding in found]}, lines)
     return 1 if counts["wrong"] else 0
 

@@ -122,7 +122,7 @@ class AddTests(ShellTestCase):
         new.mkdir(parents=True)
         (new / "B0000000001.MSG").write_bytes(b"")
         self.good("add", "kacho", "--stdin", stdin=b"geheim")
-        self.assertIn("with 1 messages", self.remarked)
+        self.assertIn("with 1 message: ", self.remarked)
 
 
 class ShowTests(ShellTestCase):

@@ -84,7 +84,9 @@ class ImportTests(TextTestCase):
     def test_thereAlready(self) -> None:
         """Accounts that exist are refused; with --update they get what stands in the file, and the others stay."""
         file = self.file("user1\tnewpass\t山田\ttest.jp\nBAITO\t\tアルバイト\nnew\tx\n")
-        self.assertIn("2 of them are accounts already (user1@test.jp, baito@test.jp)", self.refused("import", file))
+        self.assertIn(
+            "2 accounts there already (user1@test.jp, baito@test.jp): with --update", self.refused("import", file)
+        )
         result = self.asked("import", "--update", file)
         self.assertEqual((result["added"], result["updated"]), (1, 2))
         user1, baito = self.account("user1"), self.account("baito")
@@ -113,9 +115,47 @@ class ImportTests(TextTestCase):
         )
         for line in (2, 3, 4, 5, 6):
             self.assertIn(f"export.txt:{line}: ", words)
-        self.assertIn("nothing was imported", words)
+        self.assertIn("nothing was changed", words)
         for secret in ("pass1234", "secret99"):
             self.assertNotIn(secret, words)
+
+    def test_oneRound(self) -> None:
+        """
+        Whatever is wrong is told at once, before any password is hashed: in a line with two faults both; who is there
+        already; what the tables cannot hold.
+        """
+        self.write("accounts.dat", "' 表\nbucho\tx\nbaito\tx\n".encode("cp932"))
+        self.patch(schemes, "_hash", None)
+        text = "a\t{SSHA}abcdef\t\t\t\tperhaps\nbaito\tx\nb\tx\té\nc\tx\té\n"
+        said = self.refused("import", self.file(text)).splitlines()
+        self.assertEqual(len(said), 6)
+        for line, words in zip(
+            said,
+            (
+                "3 lines without Fullname, Domain,",
+                "export.txt:1: Pass: the scheme is unknown",
+                'export.txt:1: SMTPauthflag "perhaps"',
+                "which has no é",
+                "1 account there already (baito@test.jp)",
+                "nothing was changed",
+            ),
+            strict=True,
+        ):
+            self.assertIn(words, line)
+
+    def test_missingColumns(self) -> None:
+        """A list of two columns is no export of E-Post's: it is taken, and what is missing is told."""
+        self.good("import", self.file("new\tx\nlong\tx\t\ttest.jp\t\t1\t1\t\t1\t1\nother\tx\tname\n"))
+        self.assertIn("export.txt:1: 2 lines without Fullname, Domain, Home, SMTPauthflag, ", self.remarked)
+        self.assertIn("MailBoxSize, POP3, IMAP4: there a new account has what is usual", self.remarked)
+        self.good("import", self.file("last\tx\t\ttest.jp\t\t1\t1\t\t1\t1\n"))
+        self.assertNotIn("without", self.remarked)
+
+    def test_one(self) -> None:
+        """One account is not several."""
+        self.assertIn("1 account added, 0 updated", self.good("import", self.file("new\tx\n")))
+        self.assertIn("hashing 1 password …", self.remarked)
+        self.assertIn("1 account there already", self.refused("import", self.file("new\tx\n")))
 
     def test_oddFiles(self) -> None:
         """No file, a folder, no text, nothing in it."""
