@@ -31,8 +31,10 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """With --check, say what is wrong and end: 0 where nothing is, else 1."""
-        if self["config"] is None:
-            raise usage.UsageError(f"which configuration? epost-{self.kind} --config FILE")
+        if self["config"] is None:  # of a UsageError twistd would print its own options, and this line behind them
+            words = f"--config is missing; for example: twistd -n epost-{self.kind} --config {self.kind}.toml"
+            print(words, file=sys.stderr)
+            raise SystemExit(1)
         if self["check"]:
             faults, notes = reload.check(self["config"], self.kind, boxFolders)
             settings = config.readSettings(self["config"], self.kind, [])
