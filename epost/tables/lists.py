@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from epost.mail.address import Address, AddressError, parseAddress
+from epost.mail.address import LOCAL_OCTETS, Address, AddressError, parseAddress
 from epost.mail.decision import Because
 from epost.mail.fault import Fault
 from epost.tables import toml
@@ -131,7 +131,12 @@ def readLists(
         elif already := taken(there):
             faults.append(Fault(file, part.line, f"{there} is {already} too", "a name of its own"))
         else:
-            found.append(_list(part, known))
+            one = _list(part, known)
+            if len(one.bounces.text.rpartition("@")[0].encode()) > LOCAL_OCTETS:
+                why = f"{there.local}-bounces, to which its mail would return, is longer than an address may be"
+                room = LOCAL_OCTETS - len("-bounces")
+                faults.append(Fault(file, part.line, why, f"a name of at most {room} octets before the @"))
+            found.append(one)
     return ListTable(found)
 
 

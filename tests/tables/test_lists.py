@@ -78,6 +78,23 @@ class FaultTests(SynchronousTestCase):
             self.assertEqual(len(faults), 1, faults)
             self.assertIn(expected, faults[0])
 
+    def test_longName(self) -> None:
+        """A list whose mail could not return to C{-bounces} is refused; one that just can is not."""
+        for right, wrong in (
+            ("a" * 56, "a" * 57),
+            ("あ" * 18 + "bc", "あ" * 19),
+            (f'"{"a b" * 18}"', f'"{"a b" * 18}c"'),
+        ):
+            for name, count in ((right, 0), (wrong, 1)):
+                faults = read(STAFF.replace('"Staff@test.jp"', f"'{name}@test.jp'"))[1]
+                self.assertEqual([fault[:13] for fault in faults], ["lists.toml:1:"] * count)
+        long = "a" * 57
+        expected = (
+            f"lists.toml:1: {long}-bounces, to which its mail would return, is longer than an address may be, "
+            "expected a name of at most 56 octets before the @"
+        )
+        self.assertEqual(read(STAFF.replace("Staff", long))[1], [expected])
+
     def test_members(self) -> None:
         """A line that is no address is a fault of its file, told once; a list within itself is one of the list."""
         text = STAFF + STAFF.replace("Staff", "b")
