@@ -57,20 +57,22 @@ class Cleaning:
     """
 
     def __init__(self) -> None:
-        self._kept: bytes | None = b""
+        self._kept: bytearray | None = bytearray()
 
     def feed(self, part: bytes) -> bytes:
         """@param part: the next octets. @return: what is to be stored now."""
         if self._kept is None:
             return part
+        seen = max(len(self._kept) - 3, 0)  # what is in front was looked at
         self._kept += part
-        if self._kept.startswith(b"\r\n") or b"\r\n\r\n" in self._kept or len(self._kept) > HEADER_OCTETS:
+        over = self._kept.find(b"\r\n\r\n", seen) >= 0 or len(self._kept) > HEADER_OCTETS
+        if over or self._kept.startswith(b"\r\n"):
             return self.finish()
         return b""
 
     def finish(self) -> bytes:
         """No header comes any more. @return: what is still to be stored."""
-        kept, self._kept = self._kept or b"", None
+        kept, self._kept = bytes(self._kept or b""), None
         if kept.startswith(b"\r\n"):
             return kept
         end = kept.find(b"\r\n\r\n") + 2

@@ -72,6 +72,32 @@ class CleaningTests(SynchronousTestCase):
             self.assertEqual(self.cleaned(HEADER, size), CLEAN)
             self.assertEqual(self.cleaned(body, size), body)
 
+    def test_pieces(self) -> None:
+        """Each octet is looked at about once, in however many pieces it comes."""
+
+        class Kept(bytearray):
+            """Counts."""
+
+            looked = 0
+
+            def find(self, sub: bytes, start: int = 0) -> int:  # type: ignore[override]
+                """From a place to the end."""
+                Kept.looked += len(self) - start
+                return super().find(sub, start)
+
+            def __contains__(self, key: object) -> bool:
+                """All of it."""
+                Kept.looked += len(self)
+                return super().__contains__(key)  # type: ignore[operator]
+
+        cleaning = Cleaning()
+        cleaning._kept = Kept()
+        header = b"X: y\r\n" * 1000 + b"\r\n"
+        for place in range(len(header)):
+            cleaning.feed(header[place : place + 1])
+        self.assertIsNone(cleaning._kept)
+        self.assertLess(Kept.looked, 5 * len(header))
+
     def test_long(self) -> None:
         """A header that nobody looks at comes out as it is, and is not kept."""
         long = HEADER + b"X: y\r\n" * (HEADER_OCTETS // 3) + b"\r\nbody"
