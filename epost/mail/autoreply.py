@@ -23,6 +23,7 @@ from typing import Protocol
 from epost.mail import trace
 from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.envelope import Envelope
+from epost.mail.safe import CONTROL
 
 AGAIN = 7 * 86400.0  # seconds until the same sender gets another (RFC 3834 2 wants some days)
 HEADER_OCTETS = 64 * 1024  # more of a header is not looked at
@@ -45,7 +46,6 @@ _SUPPRESS = frozenset(("all", "oof", "autoreply"))  # the others of its words ar
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _FOLDED = re.compile(rb"\r?\n(?=[ \t])")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]+")
 # Nothing in it is longer than what is looked for: it takes a time that grows with the length alone.
 _MAILBOX = re.compile(r'(?:(?<![^\s<>,;:"()])[^\s<>,;:"()@]{1,64}|"(?:[^"\\]|\\.){0,64}")@[^\s<>,;:"()]{1,255}')
@@ -198,7 +198,7 @@ def _decoded(value: str) -> str:
 
 def _clean(text: str) -> str:
     """One line, of a length that anybody reads."""
-    return _CONTROL.sub(" ", text)[:_SUBJECT].strip()
+    return CONTROL.sub(" ", text)[:_SUBJECT].strip()
 
 
 def _charset(text: str, wanted: str) -> str:
