@@ -26,14 +26,26 @@ from zope.interface import implementer
 from epost.mail.route import Hop, Onward
 from epost.net import tls
 
-# What OpenSSL's numbers mean, where its own words do not help.
+# What OpenSSL's numbers mean, for which pyOpenSSL has no words. Neither CRLs nor policies are given.
+_CODES = SSL.X509VerificationCodes
 _WORDS = {
-    SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED: "the certificate has expired",
-    SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID: "the certificate is not valid yet",
-    SSL.X509VerificationCodes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "the certificate is self-signed",
-    SSL.X509VerificationCodes.ERR_SELF_SIGNED_CERT_IN_CHAIN: "the certificate's root is not trusted",
-    SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "who signed the certificate is not known",
-    SSL.X509VerificationCodes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: "who signed the certificate is not known",
+    _CODES.ERR_CERT_HAS_EXPIRED: "the certificate has expired",
+    _CODES.ERR_CERT_NOT_YET_VALID: "the certificate is not valid yet",
+    _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "the certificate is self-signed",
+    _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN: "the certificate's root is not trusted",
+    _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT: "who signed the certificate is not known",
+    _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "who signed the certificate is not known",
+    _CODES.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: "who signed the certificate is not known",
+    _CODES.ERR_CERT_SIGNATURE_FAILURE: "the certificate's signature is not that of who is said to have signed it",
+    _CODES.ERR_INVALID_CA: "who signed the certificate may sign none",
+    _CODES.ERR_PATH_LENGTH_EXCEEDED: "the certificate's chain is longer than who signed it allows",
+    _CODES.ERR_PERMITTED_VIOLATION: "who signed the certificate may not sign for its names",
+    _CODES.ERR_EXCLUDED_VIOLATION: "who signed the certificate may not sign for its names",
+    _CODES.ERR_INVALID_PURPOSE: "the certificate is not one of a server",
+    _CODES.ERR_UNHANDLED_CRITICAL_EXTENSION: "the certificate holds under a condition that is not known here",
+    66: "the certificate's key is too weak",  # X509_V_ERR_EE_KEY_TOO_SMALL; pyOpenSSL names none of these three
+    67: "the key of who signed the certificate is too weak",  # X509_V_ERR_CA_KEY_TOO_SMALL
+    68: "the certificate's signature is of a kind that is too weak",  # X509_V_ERR_CA_MD_TOO_WEAK
 }
 
 
