@@ -9,6 +9,7 @@ RFC 5321 3.8 and 4.3.2 (421 may be said at any time).
 """
 
 from collections import Counter, OrderedDict
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Protocol
 
@@ -134,6 +135,7 @@ class Crowd:
             member.transport.abortConnection()
 
 
+@lru_cache(maxsize=4096)
 def _owner(address: str) -> str:
     """Whose address it is, as far as one can tell: of IPv6 everybody has a whole /64 (RFC 6177)."""
     if ":" not in address:

@@ -14,7 +14,7 @@ RFC 5321 4.5.3.2.7 (timeouts), 3.8 (421 at shutdown); RFC 3207, RFC 8314 3.3 (TL
 from collections.abc import Callable
 from copy import copy
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -38,6 +38,9 @@ from epost.smtp.server import Closed, ServerSession, ServerSettings, Want
 
 _log = Logger()
 
+_DATA: Final = Want.DATA  # an attribute of an enum is slow to get
+_ANSWER: Final = Want.ANSWER
+
 Binding = Callable[[str], bytes | None]
 
 
@@ -52,7 +55,8 @@ class Receiver(Protocol):
     """
 
     transport: Any  # ITCPTransport, IConsumer and IPushProducer at once
-    _timeout: IDelayedCall  # fires at L{_until} or before
+    _timeout: IDelayedCall
+    _fires: float  # when that is: at L{_until} or before
     _until: float  # when patience ends
     _starting = False  # 220 to STARTTLS is about to be said
     _shaking = False  # a handshake is under way: there is nobody to talk to
@@ -75,11 +79,11 @@ class Receiver(Protocol):
         self.transport.setTcpNoDelay(True)
         self.transport.bufferSize = COMMANDS
         self.transport.registerProducer(self, True)
-        self._until = self.house.clock.seconds() + self.house.patience.command
-        self._timeout = self.house.clock.callLater(self.house.patience.command, self._timedOut)
+        self._wake(self.house.patience.command)
+        self._until = self._fires
         refusal = self.house.crowd.arrived(self, self.peer, self.session.client.known)
         if refusal is not None:
-            _log.warn("{peer} refused: {reply}", peer=self.peer, reply=refusal)
+            self.house.refusals.say(f"{self.peer} refused: {refusal}")
         if not self.house.implicit:
             self._open(refusal)
         elif refusal is None:
@@ -111,7 +115,7 @@ class Receiver(Protocol):
         self._shaking = False
         self.house.log.lines(self.number, self.session.transcript())
         tls = described(self.transport.getHandle())
-        self.session = self.house.session(self.session.client, tls, self.binding)
+        self.session = self.house.session(self.peer, self.session.client.known, tls, self.binding)
         if self.house.implicit:
             self._open()
         else:
@@ -129,7 +133,7 @@ class Receiver(Protocol):
         """Feed the session and do what it asks; where it cannot go on yet, read no more than this."""
         if self._closing:
             return
-        if not self.busy:
+        if self._transaction.draft is None:
             self.house.crowd.heard(self)
         self.session.receive(data)
         if self._waiting:
@@ -191,21 +195,21 @@ class Receiver(Protocol):
         if self._running:
             return
         self._running = True
-        session = self.session
+        session, take = self.session, self._transaction.take
         closed = False
         while True:
             if self._leaving is not None and not self.busy:
                 session.close(self._leaving)  # what was pipelined behind the message at hand is not begun
             event = session.nextEvent()
-            if event is Want.DATA:
+            if event is _DATA:
                 break
-            if event is Want.ANSWER:
+            if event is _ANSWER:
                 self._waiting = True
                 break
             if type(event) is Closed:
                 closed = True
                 break
-            self._transaction.take(event)
+            take(event)
         self._running = False
         self._flush()
         if self._starting:
@@ -248,15 +252,21 @@ class Receiver(Protocol):
 
     def _expect(self, seconds: float) -> None:
         """Be patient for so long from now. To move the timer costs more than to let it find out that it is early."""
-        self._until = self.house.clock.seconds() + seconds
-        if self._until < self._timeout.getTime():
+        self._until = until = self.house.clock.seconds() + seconds
+        if until < self._fires:
+            self._fires = until
             self._timeout.reset(seconds)
+
+    def _wake(self, seconds: float) -> None:
+        """Look at our patience again after so long."""
+        self._fires = self.house.clock.seconds() + seconds
+        self._timeout = self.house.clock.callLater(seconds, self._timedOut)
 
     def _timedOut(self) -> None:
         """The client was silent for too long, or does not take our last words; or it has spoken since."""
         early = self._until - self.house.clock.seconds()
         if early > 0:
-            self._timeout = self.house.clock.callLater(early, self._timedOut)
+            self._wake(early)
             return
         if self._closing:
             self.transport.abortConnection()
@@ -265,7 +275,7 @@ class Receiver(Protocol):
             self._cut(f"it took longer than {self.house.patience.handshake:g} s")
             return
         self._until += self.house.patience.command
-        self._timeout = self.house.clock.callLater(self.house.patience.command, self._timedOut)
+        self._wake(self.house.patience.command)
         if not self._waiting:  # else it is us who are slow
             _log.info("{peer} was silent, or slow with its content, for too long", peer=self.peer)
             self.session.close(wording.timedOut(self.house.settings.host))
@@ -276,23 +286,24 @@ class Receiver(Protocol):
         if self._closing:
             return  # nobody is there to hear it
         self.session.answer(reply, octets, account)
-        self._answered()
+        if self._waiting:
+            self._answered()
 
     def challenge(self, octets: bytes) -> None:
         """Answer a step of a login with another; see L{ServerSession.challenge}."""
         if not self._closing:
             self.session.challenge(octets)
-            self._answered()
+            if self._waiting:
+                self._answered()
 
     def _answered(self) -> None:
-        """Go on, where the answer has come later."""
-        if self._waiting:
-            self._waiting = False
-            if self._paused:
-                self._paused = False
-                if not self._choked:
-                    self.transport.resumeProducing()
-            self._run()
+        """Go on: the answer has come later."""
+        self._waiting = False
+        if self._paused:
+            self._paused = False
+            if not self._choked:
+                self.transport.resumeProducing()
+        self._run()
 
 
 class ReceiverFactory(Factory):
@@ -339,22 +350,21 @@ class ReceiverFactory(Factory):
         peer = getattr(addr, "host", "")
         if peer.startswith("::ffff:"):
             peer = peer[7:]  # IPv4-mapped: spec 3 compares it as IPv4
-        client = Client(peer)
-        client = Client(peer, known=True) if self.admission.exempt(client) else client
-        return Receiver(self, self.session(client), next(self._numbers), peer)
+        return Receiver(self, self.session(peer, self.admission.exempt(Client(peer))), next(self._numbers), peer)
 
-    def session(self, client: Client, tls: str = "", binding: Binding | None = None) -> ServerSession:
+    def session(self, address: str, known: bool, tls: str = "", binding: Binding | None = None) -> ServerSession:
         """
         What a connection begins with, in clear or inside TLS.
 
-        @param client: of whom address and C{known} count.
+        @param address: the client's.
+        @param known: see L{Client}.
         @param tls: version and cipher; empty in clear.
         @param binding: see L{ILogins}.
         """
         offered: tuple[str, ...] = ()
         if self.logins is not None:
-            offered = self.logins.mechanisms(Client(client.address, tls=tls), binding)
-        return ServerSession(self.settings, client.address, client.known, tls, offered)
+            offered = self.logins.mechanisms(Client(address, tls=tls), binding)
+        return ServerSession(self.settings, address, known, tls, offered)
 
     def beside(self, settings: ServerSettings, logins: ILogins | None, implicit: bool = False) -> "ReceiverFactory":
         """One for another kind of port, which shares all else: the crowd, the numbers of connections, the logs."""

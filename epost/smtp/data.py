@@ -76,14 +76,15 @@ class MailData:
             held = self._undecided(data)
             text = data[:-held] if held else data
             self._held = data[len(text) :]
+        # Of one octet the absence is found faster than the number: what is left without them tells how many there were.
         lines = text.count(b"\r\n")
-        if text.count(b"\n") != lines or text.count(b"\r") != lines:
+        if len(text) - len(text.replace(b"\n", b"")) != lines or len(text) - len(text.replace(b"\r", b"")) != lines:
             if self._repair:
                 text = _LINE_END.sub(b"\r\n", text)
                 dots = 0
             else:
                 self._bare = True
-        if dots >= 0:
+        if 0 <= dots != end:  # the first dot is not the one that ends it
             text = text.replace(b"\r\n.", b"\r\n")
         if self._first and text:
             self._first = False

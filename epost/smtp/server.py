@@ -61,8 +61,11 @@ class State(enum.Enum):
     ENDED = "nothing more is read"
 
 
-_ALWAYS = frozenset(State)
-_OPEN = frozenset({State.SENDER, State.RECIPIENT, State.CONTENT})
+# Tuples, and names of what every command looks at: an enum's hash and the attributes of its class are slow to get.
+_ALWAYS = tuple(State)
+_OPEN = (State.SENDER, State.RECIPIENT, State.CONTENT)
+_ENDED, _LOGIN = State.ENDED, State.LOGIN
+_DATA, _ANSWER = Want.DATA, Want.ANSWER
 _FIRST = {State.NAMELESS: "send HELO or EHLO", State.READY: "send MAIL"}  # where a command is out of turn
 
 
@@ -97,6 +100,7 @@ class ServerSession:
         self._mail = Mail(None)
         self._data: MailData | None = None
         self._accepted = self._refused = self._errors = self._commands = 0
+        self._mostCommands = settings.commands
         self._out: list[bytes] = []
         self._transcript: list[str] = []
 
@@ -113,7 +117,7 @@ class ServerSession:
 
     def receive(self, octets: bytes) -> None:
         """Take what the client sent."""
-        if self._state is not State.ENDED:
+        if self._state is not _ENDED:
             self._unread.add(octets)
 
     def lost(self) -> None:
@@ -125,17 +129,18 @@ class ServerSession:
 
     def nextEvent(self) -> Event | Want:
         """The next event, or why there is none."""
-        while not self._events:
+        events = self._events
+        while not events:
             if self._undecided is not None:
-                return Want.ANSWER
-            if self._state is State.ENDED:
+                return _ANSWER
+            if self._state is _ENDED:
                 return Closed()
             if self._unread.octets and (self._readCommand() if self._data is None else self._readContent(self._data)):
                 continue
             if not self._lost:
-                return Want.DATA
+                return _DATA
             self._end()
-        return self._events.popleft()
+        return events.popleft()
 
     def answer(self, reply: Reply, octets: int = 0, account: Address | None = None) -> None:
         """
@@ -146,17 +151,18 @@ class ServerSession:
         @raise ValueError: no event is undecided.
         """
         event, self._undecided = self._undecided, None
-        if self._state is State.ENDED:
+        if self._state is _ENDED:
             return
         if event is None:
             raise ValueError("nothing is to be answered")
         self._say(reply)
+        accepts = reply.code < 400
         if type(event) is Mail:
-            if reply.accepts:
+            if accepts:
                 self._mail, self._state, self._accepted, self._refused = event, State.SENDER, 0, 0
                 self._octets = octets
         elif type(event) is Rcpt:
-            if reply.accepts:
+            if accepts:
                 self._state = State.RECIPIENT
                 self._accepted += 1
             else:
@@ -168,14 +174,15 @@ class ServerSession:
                 self._data = MailData(self._limit(), kept.bareLineEnds == "repair", kept.longLines == "refuse")
         elif type(event) is End:
             self._state = State.READY
-            if reply.accepts:
+            if accepts:
                 self._errors = self._commands = 0
         else:
             self._state = State.READY
-            self._betrayed = not reply.accepts
+            self._betrayed = not accepts
             if account is not None:
                 self.client = replace(self.client, account=account)
-        self._judge(reply)
+        if not accepts:
+            self._judge(reply)
 
     def challenge(self, octets: bytes) -> None:
         """
@@ -246,11 +253,11 @@ class ServerSession:
         if line is None:
             return False
         self._commands += 1
-        if self._commands > self._settings.commands:
+        if self._commands > self._mostCommands:
             self.close(wording.tooManyErrors(self._settings.host))
             return True
         text = line.decode("utf-8", "surrogateescape")
-        if self._state is State.LOGIN:
+        if self._state is _LOGIN:
             self._transcript.append(text if text == "*" else command.HIDDEN)
             self._exchange(line, text)
             return True
@@ -480,7 +487,7 @@ class _Row:
     """
 
     method: Callable[[ServerSession, str], None]
-    states: frozenset[State] = _ALWAYS
+    states: tuple[State, ...] = _ALWAYS
     argument: bool = True
     extra: int = 0
     auth: int = 0
@@ -490,16 +497,16 @@ _COMMANDS = {
     "HELO": _Row(ServerSession._helo),
     "EHLO": _Row(ServerSession._ehlo),
     # SIZE adds 26 (RFC 1870 3), BODY 17 (RFC 6152 2), SMTPUTF8 10 (RFC 6531 3.1).
-    "MAIL": _Row(ServerSession._mailFrom, frozenset({State.READY}), extra=26 + 17 + 10, auth=500),  # RFC 4954 3
-    "RCPT": _Row(ServerSession._rcptTo, frozenset({State.SENDER, State.RECIPIENT})),
-    "DATA": _Row(ServerSession._dataNow, frozenset({State.SENDER, State.RECIPIENT}), argument=False),
+    "MAIL": _Row(ServerSession._mailFrom, (State.READY,), extra=26 + 17 + 10, auth=500),  # RFC 4954 3
+    "RCPT": _Row(ServerSession._rcptTo, (State.SENDER, State.RECIPIENT)),
+    "DATA": _Row(ServerSession._dataNow, (State.SENDER, State.RECIPIENT), argument=False),
     "RSET": _Row(ServerSession._rset, argument=False),
     "NOOP": _Row(ServerSession._noop),
     "VRFY": _Row(ServerSession._vrfy),
     "EXPN": _Row(ServerSession._expn),
     "HELP": _Row(ServerSession._help),
     "QUIT": _Row(ServerSession._bye, argument=False),
-    "STARTTLS": _Row(ServerSession._startTls, frozenset({State.READY}), argument=False),
-    "AUTH": _Row(ServerSession._auth, frozenset({State.READY}), auth=EXCHANGE_OCTETS - LINE_OCTETS),
+    "STARTTLS": _Row(ServerSession._startTls, (State.READY,), argument=False),
+    "AUTH": _Row(ServerSession._auth, (State.READY,), auth=EXCHANGE_OCTETS - LINE_OCTETS),
 }
 _LONGEST = LINE_OCTETS + max(row.extra for row in _COMMANDS.values())  # octets of a command line

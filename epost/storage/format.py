@@ -106,12 +106,15 @@ def _read(value: str | list[str]) -> Address:
 
 def line(attempt: Attempt) -> bytes:
     """An attempt, as a line of the history. A reply stands there once, though many recipients got the same."""
-    replies = {reply: place for place, reply in enumerate(dict.fromkeys(outcome.reply for outcome in attempt.outcomes))}
-    outcomes = ", ".join(
-        f'{{"to": {o.recipient}, "fate": "{o.fate.value}", "reply": {replies[o.reply]}, "due": {o.due!r}}}'
-        for o in attempt.outcomes
-    )
-    said = ", ".join(map(_replied, replies))
+    said = outcomes = ""
+    if attempt.outcomes:  # a message that is held has none
+        heard = dict.fromkeys(outcome.reply for outcome in attempt.outcomes)
+        replies = {reply: place for place, reply in enumerate(heard)}
+        outcomes = ", ".join(
+            f'{{"to": {o.recipient}, "fate": "{o.fate.value}", "reply": {replies[o.reply]}, "due": {o.due!r}}}'
+            for o in attempt.outcomes
+        )
+        said = ", ".join(map(_replied, replies))
     octets = (
         f'{{"started": {attempt.started!r}, "duration": {attempt.duration!r}, "host": {quoted(attempt.host)}, '
         f'"tls": {quoted(attempt.tls)}, "replies": [{said}], "outcomes": [{outcomes}]}}'

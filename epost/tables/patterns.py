@@ -88,8 +88,13 @@ class Networks:
         if not self._masks:
             return None
         version, value = number(address)
-        found = [known[value & mask] for v, mask, known in self._masks if v == version and value & mask in known]
-        return min(found, default=None)
+        found = None
+        for itsVersion, mask, known in self._masks:
+            if itsVersion == version:
+                line = known.get(value & mask)
+                if line is not None and (found is None or line < found):
+                    found = line
+        return found
 
     def __contains__(self, address: str) -> bool:
         return self.first(address) is not None

@@ -8,6 +8,7 @@ from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -672,6 +673,18 @@ class ReceiverTests(ReceiverCase):
             self.client()
         told = ["421 mx.test Service not available, too many connections."]
         self.assertEqual(Client(self.office, SERVER).hear(), told)
+
+    def test_toldTogether(self) -> None:
+        """Whoever connects as often as he likes does not fill the daemon's log: the first of a second has its line."""
+        for _ in range(8):
+            self.client()
+        with capturedLogs() as events:
+            for _ in range(5):
+                Client(self.office, SERVER).hear()
+            told = "refused: 421 4.7.0 mx.test Service not available, too many connections."
+            self.assertEqual([formatEvent(event) for event in events], [f"{CLIENT} {told}"])
+            self.net.run(1)
+            self.assertEqual([event["count"] for event in events[1:]], [4])
 
     def test_whoGivesWay(self) -> None:
         """Where all places are taken the one that was silent longest gives way; whose message is at hand does not."""
