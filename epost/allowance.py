@@ -1,5 +1,5 @@
 """
-What an account has used: what it sent to the outside, how full its mailbox is, who had an automatic reply.
+What an account has used: what it sent to the outside, how full its mailbox is, whom it has answered automatically.
 
 An hour is counted in buckets of five minutes and a day in buckets of an hour. A limit holds for the bucket that runs
 and all that began within the hour, or the day, before it: no hour has more than the limit, and who has used it up waits
@@ -12,6 +12,7 @@ the time at which it began, so a clock that jumps forgets or delays for a window
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from epost.interfaces import IAllowance, IHints, Usage
@@ -21,6 +22,7 @@ from epost.mail.decision import Allowed, Because
 from epost.mail.route import Local
 from epost.mail.trace import date
 
+REPLIES = 50  # automatic ones of an account in an hour
 NEARLY = 90  # per cent of a mailbox's limit at which its owner is warned
 YEAR = 365 * 86400.0  # after which a mailbox that was nearly full all the time is warned of again
 
@@ -180,19 +182,47 @@ class Quota:
 
 
 class Answered:
-    """Who had an automatic reply. @param seconds: tells the time, since 1970."""
+    """
+    Who had an automatic reply, and how many were written lately: a reverse path is easily made up, and each tag behind
+    a plus is another, so that who sends a thousand messages could have us write a thousand (RFC 3834 5).
+
+    @param seconds: tells the time, since 1970.
+    """
+
+    _log = Logger()
 
     def __init__(self, hints: IHints, seconds: Callable[[], float]) -> None:
         self._hints = hints
         self._seconds = seconds
 
     def first(self, account: Address, sender: Address) -> bool:
-        """Whether a sender has had no reply from an account lately; it counts as one that has from now on."""
-        key = f"{_key(account)}/{_key(sender)}"
-        if self._hints.get("replied", key, within=AGAIN) is not None:
+        """
+        Whether a sender is to have a reply from an account: he has had none lately, and there were not too many. He
+        counts as one that has from now on.
+        """
+        key, now = f"{_key(account)}/{_key(sender)}", self._seconds()
+        if self._hints.get("replied", key, within=AGAIN) is not None or not self._count(account, now):
             return False
-        self._hints.put("replied", key, "", self._seconds() + AGAIN)
+        self._hints.put("replied", key, "", now + AGAIN)
         return True
+
+    def _count(self, account: Address, now: float) -> bool:
+        """Count one more reply, if it may be; of those that may not be the log hears once in an hour."""
+        key, number = _key(account), int(now // HOUR.bucket)
+        counts = [self._replies(f"{each}/{key}") for each in range(number - HOUR.buckets, number + 1)]
+        if sum(counts) < REPLIES:
+            self._hints.put("replies", f"{number}/{key}", f"{counts[-1] + 1}", HOUR.over(number))
+            return True
+        if self._hints.get("over-replies", key, within=3600) is None:
+            self._hints.put("over-replies", key, "", now + 3600)
+            words = "{account} has written {count} automatic replies within an hour, and writes no more for now"
+            self._log.warn(words, account=account, count=REPLIES)
+        return False
+
+    def _replies(self, key: str) -> int:
+        """What stands in one bucket; what is no count is none."""
+        value = self._hints.get("replies", key) or ""
+        return int(value) if value.isdecimal() else 0
 
 
 def _key(address: Address) -> str:

@@ -1,10 +1,11 @@
 """What accounts have used: windows that slide, one warning, and both over a restart."""
 
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from epost.allowance import YEAR, Allowance, Answered, Quota
+from epost.allowance import REPLIES, YEAR, Allowance, Answered, Quota
 from epost.interfaces import IAllowance, Usage
 from epost.mail import trace
 from epost.mail.address import Address, parseAddress
@@ -18,6 +19,7 @@ from tests.world.story import Turns
 NOON = 1796040000.0  # 2026-11-30 12:00:00 UTC
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 ANNA = parseAddress("anna@test.jp")
+BUCHO = parseAddress("bucho@test.jp")
 USER1 = parseAddress("user1@test.jp")
 BOX = Local("user1", "test.jp")
 
@@ -259,6 +261,7 @@ class AnsweredTests(_Case):
     def start(self) -> None:
         """As a daemon does."""
         super().start()
+        self.seen = 0
         self.answered = Answered(self.hints, self.clock.seconds)
 
     def test_oncePerSender(self) -> None:
@@ -273,9 +276,66 @@ class AnsweredTests(_Case):
         self.clock.advance(1)
         self.assertTrue(self.answered.first(USER1, ANNA))
 
+    def answer(self, count: int, account: Address = USER1) -> int:
+        """So many senders whom nobody has seen before. @return: how many are to have a reply."""
+        first = self.seen
+        self.seen += count
+        return sum(self.answered.first(account, parseAddress(f"x+{n}@x.example")) for n in range(first, self.seen))
+
+    def test_atMost(self) -> None:
+        """No hour has more than the limit, however many senders somebody makes up, and each account its own."""
+        self.assertEqual(self.answer(REPLIES - 10), REPLIES - 10)
+        self.clock.advance(30 * MINUTE)
+        self.assertEqual((self.answer(1000), self.answer(1, ANNA)), (10, 1))
+        self.restart()
+        self.clock.advance(30 * MINUTE)
+        self.assertEqual(self.answer(1), 0)
+        self.clock.advance(5 * MINUTE)
+        self.assertEqual(self.answer(1000), REPLIES - 10)
+
+    def test_nobodyIsTakenForAnswered(self) -> None:
+        """Who had no reply because there were too many has one when he writes again later; who had one has none."""
+        self.answered.first(USER1, ANNA)
+        self.answer(1000)
+        self.assertFalse(self.answered.first(USER1, BUCHO))
+        self.clock.advance(2 * HOUR)
+        self.assertTrue(self.answered.first(USER1, BUCHO))
+        self.assertFalse(self.answered.first(USER1, ANNA))
+
+    def test_toldOnceAnHour(self) -> None:
+        """The log hears of it once an hour, over a restart too, and of each account."""
+        told: list[str] = []
+
+        def hear(event: LogEvent) -> None:
+            told.append(str(formatEvent(event)))
+
+        globalLogPublisher.addObserver(hear)
+        self.addCleanup(globalLogPublisher.removeObserver, hear)
+        self.clock.rightNow += YEAR  # a clock that is ahead for a moment silences nothing
+        self.answer(1000)
+        self.clock.rightNow -= YEAR
+        told.clear()
+        words = f"user1@test.jp has written {REPLIES} automatic replies within an hour, and writes no more for now"
+        for minutes, lines in ((0, 1), (1, 1), (58, 1), (6, 2)):
+            self.clock.advance(minutes * MINUTE)
+            self.restart()
+            self.answer(1000)
+            self.assertEqual(told, [words] * lines)
+        self.answer(1000, ANNA)
+        self.assertEqual(len(told), 3)
+
+    def test_written(self) -> None:
+        """An operator reads how many there were; what he writes there that is no count is none."""
+        self.answer(3)
+        number = int(NOON // 300)
+        self.assertEqual(self.hints.get("replies", f"{number}/user1@test.jp"), "3")
+        self.hints.put("replies", f"{number}/user1@test.jp", "many", NOON + HOUR)
+        self.assertEqual(self.answer(1000), REPLIES)
+
     def test_clockThatWasAhead(self) -> None:
         """A clock that was years ahead for a moment does not silence for years."""
         self.clock.rightNow += 10 * YEAR
+        self.answer(1000)
         self.answered.first(USER1, ANNA)
         self.clock.rightNow -= 10 * YEAR
         self.assertTrue(self.answered.first(USER1, ANNA))
