@@ -23,9 +23,9 @@ SUFFIX = ".MSG"
 FOLDERS = ("tmp", "new", "cur")
 NO_BOX = Reply(550, ("mailbox unavailable",), "5.1.1")
 
-_WORK_FOLDERS = frozenset(
-    ("incoming", "holding", "dead", "senderlog", "receivelog", "serial", "hints", "lock", "srs.secret")
-)
+# What else is in the work folder: of the queue, and of epost.login.desk.
+_QUEUE = ("incoming", "holding", "dead", "senderlog", "receivelog", "serial", "hints", "lock", "srs.secret")
+_LOGIN = ("unlock", "locked", "login.key")
 _PLACEHOLDER = re.compile("%(?:USERNAME|DOMAIN)%", re.IGNORECASE)
 _ODD = re.compile(rb"[^a-z0-9._+=-]|^\.")
 
@@ -61,7 +61,7 @@ class Places:
             raise ValueError(f"{template}: a mailbox may not lie above its folder")
         if _PLACEHOLDER.search(components[0]):
             raise ValueError(f"{template}: a folder of its own must stand first, like inbox\\%USERNAME%")
-        if not plain.startswith("/") and fixed[0].lower() in _WORK_FOLDERS:
+        if not plain.startswith("/") and fixed[0].lower().removesuffix(".new") in (*_QUEUE, *_LOGIN):
             raise ValueError(f"{template}: {fixed[0]} is taken")
         self.base = "/" if plain.startswith("/") else root
         self._components = components

@@ -1,6 +1,7 @@
 """Where mailboxes lie, and that no name leads elsewhere."""
 
 import os
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,8 +40,20 @@ class PlacesTests(SynchronousTestCase):
             "inbox\\..\\%USERNAME%",
             "incoming\\%USERNAME%",
             "hints/%USERNAME%",
+            "serial.new/%USERNAME%",
         ):
             self.assertRaises(ValueError, Places, "/mail", template)
+
+    def test_taken(self) -> None:
+        """No name that docs/operate.md lists in the work folder can be that of the mailboxes, but their own."""
+        page = (Path(__file__).parents[2] / "docs/operate.md").read_text("utf-8")
+        block = page.partition("## The work folder\n\n")[2].partition("\n\n")[0]
+        lines = [line.strip().partition("  ")[0] for line in block.splitlines()]
+        names = {name.strip("/") for line in lines for name in line.split(", ")}
+        self.assertGreater(len(names), 10)
+        Places("/mail", "inbox/%USERNAME%")
+        for name in names - {"inbox"}:
+            self.assertRaises(ValueError, Places, "/mail", f"{name}/%USERNAME%")
 
     def test_escaped(self) -> None:
         """Odd characters are written as octets; ordinary names stay as they are."""
