@@ -115,6 +115,8 @@ local = ["{plan.domain}"]
 accounts = "accounts.dat"               # who has a mailbox: epost account add, passwd, list …
 details = "accounts.toml"               # what each of them may do
 aliases = "aliases.dat"
+# lists = "lists.toml"                  # mailing lists: docs/lists.md
+# separator = "+"                       # mail for user1+shop@{plan.domain} is for user1: docs/accounts.md
 postmaster = {_text(str(plan.account))}
 
 [mailboxes]

@@ -92,6 +92,17 @@ class WriteTests(Case):
             found = pair.pair(*halves)
             self.assertEqual([str(f) for f in found if f.state is not State.OK], [])
 
+    def test_commented(self) -> None:
+        """What an office may want later stands there as comments, which are right when they are none."""
+        self.run_()
+        file = self.etc / "backend.toml"
+        text = re.sub(r"^# (?=\w+ = )", "", file.read_text("utf-8"), flags=re.MULTILINE)
+        file.write_text(text, "utf-8")
+        (self.etc / "lists.toml").touch()
+        self.assertEqual(reload.check(str(file), "backend"), ([], []))
+        settings, _ = reload.load(str(file), "backend")
+        self.assertEqual((settings.domains.lists, settings.domains.separator), ("lists.toml", "+"))
+
     def test_password(self) -> None:
         """The password is hashed, proves itself, and stands nowhere."""
         self.run_()
