@@ -11,15 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from epost.interfaces import IDraft, IInbox, IRouter, ISenderLog, ISpool
-from epost.mail import trace
+from epost.mail import autoreply, trace
 from epost.mail.address import Address
 from epost.mail.entry import Attempt, Entry, Fate, Outcome
 from epost.mail.notice import Notice, Subject, compose
 from epost.mail.reply import Refused, Reply
 from epost.mail.retry import Patience
 from epost.mail.route import Local
+from epost.mail.safe import safe
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ def isLetter(entry: Entry) -> bool:
 
 class Returns:
     """Writes notices."""
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -93,14 +97,26 @@ class Returns:
         return entry
 
     def forget(self, entry: Entry) -> None:
-        """All recipients have ended. What failed and has no sender goes to C{dead}."""
+        """All recipients have ended. What failed and has no sender goes to C{dead}; an automatic reply nobody lacks."""
         outcomes = [o for attempt in entry.attempts for o in attempt.outcomes if o.fate is Fate.RETURNED]
         if outcomes and entry.envelope.sender is None:
             recipients = entry.envelope.recipients
             why = "; ".join(f"{recipients[o.recipient]}: {o.reply.written(True)[-1]}" for o in outcomes)
-            self._spool.bury(entry, why)
+            if isLetter(entry) and self._isReply(entry):
+                self._log.info("{name}: an automatic reply is given up: {why}", name=entry.name, why=safe(why))
+                self._spool.remove(entry)
+            else:
+                self._spool.bury(entry, why)
         else:
             self._spool.remove(entry)
+
+    def _isReply(self, entry: Entry) -> bool:
+        """Whether a letter of ours is an automatic reply; where it cannot be read now it is none."""
+        try:
+            header = next(iter(self._spool.content(entry.name).parts()), b"")
+        except Refused:
+            return False
+        return "auto-replied" in autoreply.Letter(header).words("auto-submitted")
 
     def _late(self, entry: Entry) -> dict[int, Outcome]:
         """The recipients of whose delay the sender is to be told now."""

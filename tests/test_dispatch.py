@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -562,6 +563,31 @@ class NoticeTests(DispatchCase):
         self.refuse(OK)
         self.clock.advance(120)
         self.assertEqual((self.spool.count(), list(self.spool.dead)), (0, ["B0000000186-R0001"]))
+
+    def test_automaticReply(self) -> None:
+        """One of ours that cannot be delivered to all is given up with a line in the log; nobody lacks it."""
+        told: list[str] = []
+
+        def hear(event: LogEvent) -> None:
+            told.append(str(formatEvent(event)))
+
+        globalLogPublisher.addObserver(hear)
+        self.addCleanup(globalLogPublisher.removeObserver, hear)
+        self.router.routes["mx.jp"] = Onward("mx.jp")
+        self.refuse(Reply(550, ("no\x1b[2J",)))
+        content = b"Subject: x\r\nAuto-Submitted: auto-replied\r\n\r\n"
+        self.accept("a@mx.jp", "bucho@test.jp", sender=None, content=content, client="")
+        self.assertEqual((len(self.box("bucho")), self.spool.count(), self.spool.dead), (1, 0, {}))
+        self.assertEqual(told, ["B0000000186: an automatic reply is given up: a@mx.jp: 550 no\\x1b[2J"])
+
+    def test_noAutomaticReply(self) -> None:
+        """A warning of ours, and whatever others wrote without a sender, goes to dead, whatever it says it is."""
+        self.router.routes["mx.jp"] = Onward("mx.jp")
+        self.refuse(NO)
+        reply, warning = (b"Auto-Submitted: auto-%b\r\n\r\n" % kind for kind in (b"replied", b"generated"))
+        self.accept("a@mx.jp", sender=None, content=warning, client="")
+        self.accept("a@mx.jp", sender=None, content=reply)
+        self.assertEqual(sorted(self.spool.dead), ["B0000000186", "B0000000187"])
 
     def test_fullBoxOfTheSender(self) -> None:
         """Where the sender's mailbox takes nothing the notice waits in the queue, and is delivered later."""
