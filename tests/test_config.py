@@ -5,6 +5,7 @@ Every folder of tests/data/bad holds a wrong configuration and, in C{expected}, 
 """
 
 import io
+import re
 from contextlib import redirect_stdout
 from dataclasses import fields
 from pathlib import Path
@@ -132,6 +133,16 @@ class SettingsTests(SynchronousTestCase):
         _, directory = reload.load(str(ROOT / "etc/backend.toml"), "backend")
         names = [str(account.address) for account in directory.accounts]
         self.assertEqual(names, [f"{name}@test.jp" for name in ("user1", "bucho", "kacho", "baito")])
+
+
+    def test_commentedInTheSample(self) -> None:
+        """What stands in the back-end's sample as comments is right when it is none."""
+        text = (ROOT / "etc/backend.toml").read_text("utf-8")
+        plain = re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE)
+        found: list[Fault] = []
+        settings = parseSettings("backend.toml", plain.encode(), "backend", found)
+        assert settings is not None and not found, found
+        self.assertEqual((len(settings.listening), settings.domains.separator, settings.submits), (3, "+", True))
 
 
 class ReferenceTests(SynchronousTestCase):
