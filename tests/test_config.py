@@ -134,7 +134,6 @@ class SettingsTests(SynchronousTestCase):
         names = [str(account.address) for account in directory.accounts]
         self.assertEqual(names, [f"{name}@test.jp" for name in ("user1", "bucho", "kacho", "baito")])
 
-
     def test_commentedInTheSample(self) -> None:
         """What stands in the back-end's sample as comments is right when it is none."""
         text = (ROOT / "etc/backend.toml").read_text("utf-8")
