@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from epost import forms, reload
-from epost.control import cert, setuptexts
+from epost.control import cert, passwords, setuptexts
 from epost.control.files import syncFolder
 from epost.control.setuptexts import CONFIGURATION, STATE, File, Plan
-from epost.control.terminal import Failure, common, password, tell
-from epost.login import schemes
+from epost.control.terminal import Failure, common, tell
 from epost.mail.address import Address, parseAddress
 from epost.mail.route import Hop
 
@@ -243,10 +242,7 @@ def _secret(options: argparse.Namespace, whose: str) -> str:
     """The column Pass."""
     if options.yes and not options.stdin:
         raise Failure("with --yes the password comes from standard input: --stdin")
-    try:
-        return schemes.made(password(options, whose))
-    except schemes.SchemeError as error:
-        raise Failure(f"the password: {error}, expected {error.expected}") from None
+    return passwords.secret(options.stdin, whose)
 
 
 def write(files: Mapping[str, File], plan: Plan, owner: tuple[int, int] | None) -> None:

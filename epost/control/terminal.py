@@ -1,12 +1,8 @@
 """
-What the commands say and ask: a result as words or as JSON, what went wrong, and passwords.
-
-A password comes from the terminal, twice and unseen, or from standard input; never from the command line, where every
-user of the machine can read it (proc(5), cmdline).
+What the commands have in common: which configuration, and how a result, a remark and what went wrong are told.
 """
 
 import argparse
-import getpass
 import json
 import os
 import sys
@@ -16,7 +12,6 @@ from typing import Any
 from epost.mail.safe import CONTROL
 
 CONFIGS = ("etc/backend.toml", "/etc/epost/backend.toml")  # looked for in this order
-LONGEST = 1024  # octets of a line of standard input that is a password
 
 
 class Failure(Exception):
@@ -80,35 +75,3 @@ def oneLine(what: str, text: str) -> str:
     if "\ud800" <= found[0] <= "\udfff":
         raise Failure(f"{what} is not UTF-8")
     raise Failure(f"{what} has a control character ({found[0]!a}): no TAB, no end of a line")
-
-
-def password(options: argparse.Namespace, whose: str) -> str:
-    """
-    A new password.
-
-    @raise Failure: there is none, the two are not the same, or it is no UTF-8.
-    """
-    if options.stdin:
-        return _fromInput()
-    if not sys.stdin.isatty():
-        raise Failure("standard input is no terminal: with --stdin the password is read from it")
-    first = getpass.getpass(f"Password for {whose}: ")
-    if not first:
-        raise Failure("no password was given")
-    if getpass.getpass("Once more: ") != first:
-        raise Failure("the two passwords are not the same")
-    return oneLine("the password", first)
-
-
-def _fromInput() -> str:
-    """The first line of standard input, without its end."""
-    octets = sys.stdin.buffer.readline(LONGEST + 3)
-    line = octets.removesuffix(b"\n").removesuffix(b"\r")
-    if not line:
-        raise Failure("standard input holds no password")
-    if len(line) > LONGEST:
-        raise Failure(f"a password has {LONGEST} octets at most")
-    try:
-        return oneLine("the password", line.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise Failure("the password is not UTF-8") from None

@@ -7,12 +7,13 @@ Passwords are asked for and hashed before the tables are locked: nobody waits fo
 import argparse
 from typing import Any
 
+from epost.control import passwords
 from epost.control.account import box, lock, move, text
 from epost.control.account.change import Books, Step, changing
 from epost.control.account.dat import CLOSED, named
 from epost.control.account.keys import readChanges
 from epost.control.account.toml import literal
-from epost.control.terminal import Failure, common, config, counted, password, remark, tell
+from epost.control.terminal import common, config, counted, remark, tell
 from epost.login import schemes
 from epost.tables.accounts import Account
 
@@ -72,7 +73,7 @@ def add(options: argparse.Namespace) -> int:
     books = Books(file)
     address = books.vacant(options.address)
     readChanges(options.pairs, {})
-    secret = _secret(options, str(address))
+    secret = passwords.secret(options.stdin, str(address), options.scram, options.keep_clear)
     with changing(file) as books:
         books.vacant(options.address)
         changes = readChanges(options.pairs, {})
@@ -96,7 +97,7 @@ def passwd(options: argparse.Namespace) -> int:
     """Another password."""
     file = config(options)
     account = Books(file).find(options.address)
-    secret = _secret(options, str(account.address))
+    secret = passwords.secret(options.stdin, str(account.address), options.scram, options.keep_clear)
     with changing(file) as books:
         account = books.find(options.address)
         lines = books.lines()
@@ -163,14 +164,6 @@ def _change(options: argparse.Namespace, pairs: list[str], words: str) -> int:
         books.write(*steps)
     tell(options, {"changed": str(account.address)}, f"{account.address} {words}")
     return 0
-
-
-def _secret(options: argparse.Namespace, whose: str) -> str:
-    """A new password as it stands in the column Pass."""
-    try:
-        return schemes.made(password(options, whose), options.scram, options.keep_clear)
-    except schemes.SchemeError as error:
-        raise Failure(f"the password: {error}, expected {error.expected}") from None
 
 
 def _facts(books: Books, account: Account) -> dict[str, Any]:
