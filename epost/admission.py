@@ -215,7 +215,7 @@ def _unwanted(
     directory: Directory, people: set[Address], path: Address | None, believed: bool, forward: Address
 ) -> Decision | None:
     """
-    The refusal of a sender by a list that an address is, or leads to.
+    The refusal of a sender by a list that an address is, or leads to. A notice, which has none, no list takes.
 
     @param people: the accounts that write.
     @param believed: whether a path of ours is taken for whose it is.
@@ -223,8 +223,12 @@ def _unwanted(
     if path is not None and (believed or not directory.isLocal(path.domain)):
         people.add(directory.normal(path))
     for one in map(directory.lists.find, directory.aliased(forward)):
-        posters = directory.posters[one.address.key] if one is not None else None
-        if one is not None and posters is not None and not people & posters:
+        if one is None:
+            continue
+        if path is None:
+            return Decision(wording.looping(), one.because)
+        posters = directory.posters[one.address.key]
+        if posters is not None and not people & posters:
             return Decision(wording.posting(forward), one.because)
     return None
 

@@ -414,13 +414,13 @@ class ListTests(SynchronousTestCase):
     def test_posters(self) -> None:
         """Members, the owner, or whoever is named; one of ours has to be believed that he is it."""
         cases = {
-            "": {"office user1": 1, "office baito": 0, "office full": 1, "null": 0},
+            "": {"office user1": 1, "office baito": 0, "office full": 1},
             "post = 'members'": {"stranger user1": 0, "stranger x": 1, "stranger y": 0, "office x": 1},
             'post = "owner"': {"office user1": 0, "office full": 1, "stranger full": 0, "stranger x": 0},
-            'post = "anybody"': {"office baito": 1, "stranger y": 1, "null": 1, "stranger user1": 1},
+            'post = "anybody"': {"office baito": 1, "stranger y": 1, "stranger user1": 1},
             'post = ["y@outside.jp"]': {"stranger y": 1, "stranger x": 0, "office full": 1, "office user1": 0},
         }  # fmt: skip
-        paths: dict[str, tuple[Client, str | None]] = {"null": (STRANGER, None)}
+        paths: dict[str, tuple[Client, str | None]] = {}
         for name, client in (("office", OFFICE), ("stranger", STRANGER)):
             for user in ("user1", "full", "baito"):
                 paths[f"{name} {user}"] = client, f"{user}@test.jp"
@@ -438,6 +438,16 @@ class ListTests(SynchronousTestCase):
                         self.assertEqual(
                             (decision.because.table, decision.because.line), ("lists.toml", 4 if post else 1)
                         )
+
+    def test_notice(self) -> None:
+        """What has no sender no list takes, whoever may post; the names of its owner take it."""
+        lists = '["staff@test.jp"]\nmembers = "staff.txt"\nowner = "full@test.jp"\npost = "anybody"'
+        there = directory(lists=lists, aliases="team@test.jp\tstaff@test.jp\nteam@test.jp\tuser1@test.jp\n")
+        for forward in ("staff@test.jp", "team@test.jp"):
+            decision = answer(there, STRANGER, None, forward)
+            self.assertEqual((decision.reply, decision.because.line), (wording.looping(), 1), forward)
+        for forward in ("staff-bounces@test.jp", "staff-owner@test.jp", "user1@test.jp"):
+            self.assertTrue(answer(there, STRANGER, None, forward).accepts, forward)
 
     def test_loggedIn(self) -> None:
         """Whoever has logged in is himself, whatever name of his he writes under."""
