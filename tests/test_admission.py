@@ -380,6 +380,32 @@ class SenderDatTests(SynchronousTestCase):
             self.assertTrue(answer(there, OFFICE, "full@test.jp", forward, rules).accepts)
         self.assertFalse(answer(there, BAITO, "baito@test.jp", "postmaster@relay.jp", rules).accepts)
 
+    def test_ways(self) -> None:
+        """
+        No alias is a way round a line, whatever it looks like and wherever it leads. Who is on a list, or has a
+        colleague's mail, is reached by that name until a line forbids the name.
+        """
+        there = directory(
+            aliases="chief@test.jp\tuser1@test.jp\ntop@test.jp\tchief@test.jp\nall2@test.jp\tfull@test.jp\n"
+            "all2@test.jp\tuser1+tag@test.jp\nsales-*@test.jp\tuser1@test.jp\nout@test.jp\tX@outside.jp\n"
+            "crew@test.jp\tstaff@test.jp\n",
+            lists='["staff@test.jp"]\nmembers = "staff.txt"\nowner = "full@test.jp"\npost = "anybody"\n',
+            details='["full@test.jp"]\nforward = ["user1@test.jp"]\n',
+            separator="+",
+            listening=frozenset((Hop("192.168.0.102"),)),
+        )
+        lines = "user1@test.jp,-1\nx@outside.jp,-1\n"
+        for forward in (
+            "chief@test.jp", "top@test.jp", "all2@test.jp", "sales-5@test.jp", "out@test.jp", "user1@[192.168.0.102]",
+            '"user1"@TEST.jp', "chief+x@test.jp",
+        ):  # fmt: skip
+            decision = answer(there, BAITO, "baito@test.jp", forward, self.restrict(lines))
+            self.assertEqual(decision.reply, wording.restricted(), forward)
+        for forward, name in (("staff@test.jp", "staff"), ("crew@test.jp", "staff"), ("full@test.jp", "full")):
+            for more, accepted in (("", True), (f"{name}@test.jp,-1", False)):
+                decision = answer(there, BAITO, "baito@test.jp", forward, self.restrict(lines + more))
+                self.assertEqual(decision.accepts, accepted, (forward, more))
+
     def test_allowedByName(self) -> None:
         """An address that is allowed is allowed with its tags; the postmaster where no line names him."""
         there = directory(separator="+", postmaster=parseAddress("user1@test.jp"))
