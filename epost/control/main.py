@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 
 from epost import __version__
-from epost.control import cert, setup
+from epost.control import cert
 from epost.control.account import command as account
 from epost.control.doctor import command as doctor
+from epost.control.setup import command as setup
 from epost.control.terminal import Failure, common, remark
 
 GROUPS = (account, cert, doctor, setup)

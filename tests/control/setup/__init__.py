@@ -1,0 +1,1 @@
+"""Tests of L{epost.control.setup}."""
