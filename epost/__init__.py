@@ -36,8 +36,8 @@ clock. The core never waits; the shell never decides.
     verify      asks the next hop whether a recipient exists
     dispatch    the queue; agenda: when; lanes: to whom; errand: one attempt; returns: notices and warnings
     reload      reads the tables again when they change
-    control/    the command epost: main, and a package or module for each group (account/, doctor/, setup/); files: lock and
-                atomic change of tables
+    control/    the command epost: main, and a package or module for each group (account/, doctor/, setup/); files: lock
+                and atomic change of tables
     daemon      what both daemons are made of; commandline: what both commands take; backend and gateway: the two
 
 Arrows point down; a test reads every import:
