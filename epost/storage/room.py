@@ -2,8 +2,9 @@
 The low-water mark: new mail is refused before the disk is full, so that what was accepted can still move.
 
 A queue that drains needs room too: a line for each attempt, a notice, the copy in a mailbox, the logs. The free room of
-the file systems of the queue and of the mailboxes is looked at when a client says MAIL, at most once a second; between
-two looks the answer costs a look at the clock. The daemon's log says once that it begins and once that it is over.
+the file systems of the queue and of the mailboxes is looked at when a client says MAIL, at most ten times a second:
+what a fast network brings until the next look must be less than the reserve. Between two looks the answer costs a look
+at the clock. The daemon's log says once that it begins and once that it is over.
 
 RFC 5321 4.2.3 (452), RFC 1870 6.1 (room for the size that a client announces).
 """
@@ -18,7 +19,7 @@ from epost.storage.disk import Free, IDisk
 
 OCTETS, FILES = 64 * 2**20, 1000  # what is kept free where nobody says how much
 PART = 20  # and then it is at most this part of the file system: a small one must take mail too
-PAUSE = 1.0  # seconds between two looks
+PAUSE = 0.1  # seconds between two looks
 AGAIN = 1.25  # times the reserve must be free until it is over: on the mark itself it would begin every second
 
 
