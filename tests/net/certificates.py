@@ -41,6 +41,14 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(self._name, self._key, 1, 10)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        own = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        builder = builder.add_extension(own, critical=False)
+        uses = dict.fromkeys(
+            ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"), False
+        )
+        uses |= dict.fromkeys(("key_agreement", "encipher_only", "decipher_only"), False)
+        usage = x509.KeyUsage(key_cert_sign=True, crl_sign=True, **uses)
+        builder = builder.add_extension(usage, critical=True)
         self.pem = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
     def issue(self, *names: str, expired: bool = False) -> tuple[bytes, bytes]:
@@ -49,6 +57,9 @@ class Authority:
         builder = self._builder(_named("leaf"), key, *((10, -1) if expired else (1, 10)))
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), False)
+        # Python 3.13 asks for it, and for the other two of the authority (RFC 5280 4.2.1.1 to 4.2.1.3).
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(signer, critical=False)
         return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM), keyPem(key)
 
     def _builder(self, subject: x509.Name, key, ago: int, ahead: int) -> x509.CertificateBuilder:
