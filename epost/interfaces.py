@@ -19,6 +19,7 @@ from epost.mail.envelope import Envelope
 from epost.mail.name import Name
 from epost.mail.reply import Reply
 from epost.mail.route import Hop, Local, Onward, Route
+from epost.mail.value import value
 
 
 class IContent(Interface):
@@ -109,7 +110,7 @@ class ISpool(Interface):
         """Write what is unwritten and let go of the folder. Fires when that is done."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Usage:
     """
     What a mailbox holds, or may hold: 0 is then without limit.
@@ -263,7 +264,7 @@ class IIntake(Interface):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Parcel:
     """
     What a channel is to hand over.
@@ -278,7 +279,7 @@ class Parcel:
     content: IContent
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Report:
     """
     What came of a parcel.

@@ -8,15 +8,14 @@ Such a copy comes back to where it was made only if the way is a circle, and the
 RFC 5321 6.3 (circles beyond the counting of Received); RFC 3834 2; RFC 2919.
 """
 
-from dataclasses import dataclass
-
 from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.autoreply import Letter
 from epost.mail.envelope import Envelope
 from epost.mail.route import Local
+from epost.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Copy:
     """
     One of them.

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from epost.mail.address import Address
 from epost.mail.reply import Reply
+from epost.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Client:
     """
     Who is at the other end of a session.
@@ -35,7 +36,7 @@ class Client:
     submission: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Because:
     """
     What decided.
@@ -81,7 +82,7 @@ class Scope(enum.Enum):
     INSIDE = "inside"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Decision:
     """
     @ivar reply: what the client is told.

@@ -10,11 +10,12 @@ handed on to the next, so that a thousand recipients cost a thousand times what 
 import enum
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name
 from epost.mail.reply import Reply
+from epost.mail.value import value
 
 
 class Fate(enum.Enum):
@@ -37,7 +38,7 @@ class Fate(enum.Enum):
         return self in (Fate.DELIVERED, Fate.RETURNED)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Outcome:
     """
     What one attempt did for one recipient.
@@ -54,7 +55,7 @@ class Outcome:
     due: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Attempt:
     """
     One try at one destination, or a step of ours (a notice written, a delay warned of).
@@ -99,7 +100,7 @@ class _Standing:
                     self.failures[outcome.recipient, outcome.fate] += 1
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Entry:
     """
     One message of the queue.

@@ -5,12 +5,11 @@ An envelope is settled when DATA is answered with 354 and never changes: what be
 queue entry (L{epost.mail.entry}).
 """
 
-from dataclasses import dataclass
-
 from epost.mail.address import Address
+from epost.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Envelope:
     """
     The envelope of one message.

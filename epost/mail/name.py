@@ -7,13 +7,15 @@ and retries of its own.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from epost.mail.value import value
 
 # No number has more than 17 digits: the file of a stranger must not carry the count beyond what can be written.
 _PARTS = re.compile(r"(B(\d{10,17})(?:(?:-R\d{4,})?-[EW]\d{3,})?)(?:-R(\d{4,}))?\Z")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@value(frozen=True, slots=True, order=True)
 class Name:
     """
     The name of one message at one attempt.

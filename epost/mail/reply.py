@@ -8,12 +8,13 @@ RFC 5321 4.2 (replies), RFC 2034 and RFC 3463 (enhanced status codes).
 """
 
 import re
-from dataclasses import dataclass
+
+from epost.mail.value import value
 
 _STATUS = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reply:
     """
     One reply.

@@ -7,20 +7,21 @@ again.
 """
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from epost.mail.address import Address
 from epost.mail.decision import Client
+from epost.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Hello:
     """The client named itself; the session has answered. @ivar client: as it is known from now on."""
 
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class StartTls:
     """
     The client may begin a handshake: 220 is said, and nothing has come behind the command (RFC 3207 4).
@@ -29,7 +30,7 @@ class StartTls:
     """
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Auth:
     """
     A login begins (RFC 4954 4). Wants an answer: a challenge, or a reply.
@@ -42,14 +43,14 @@ class Auth:
     response: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Response:
     """The response to a challenge. Wants an answer, as L{Auth} does. @ivar octets: not in base64."""
 
     octets: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Mail:
     """
     A transaction is asked for. Wants an answer.
@@ -68,19 +69,19 @@ class Mail:
     body: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Rcpt:
     """A recipient is asked for. Wants an answer. @ivar path: the forward path."""
 
     path: Address
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Data:
     """Content is about to come. Wants an answer: 354, or a refusal, which leaves the transaction as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Content:
     """
     The next octets of the content.
@@ -91,12 +92,12 @@ class Content:
     part: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class End:
     """The content is complete and without fault. Wants an answer; any answer ends the transaction."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Discard:
     """
     What the shell holds of this transaction is void: RSET, a new HELO, content with a fault, the end of the session.
@@ -105,7 +106,7 @@ class Discard:
     """
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Closed:
     """Nothing more will be read. What the session still has to say is to be sent before the connection ends."""
 

@@ -66,6 +66,7 @@ _ALWAYS = tuple(State)
 _OPEN = (State.SENDER, State.RECIPIENT, State.CONTENT)
 _ENDED, _LOGIN = State.ENDED, State.LOGIN
 _DATA, _ANSWER = Want.DATA, Want.ANSWER
+_BEGINS, _ENDS, _CLOSED = Data(), End(), Closed()
 _FIRST = {State.NAMELESS: "send HELO or EHLO", State.READY: "send MAIL"}  # where a command is out of turn
 
 
@@ -134,7 +135,7 @@ class ServerSession:
             if self._undecided is not None:
                 return _ANSWER
             if self._state is _ENDED:
-                return Closed()
+                return _CLOSED
             if self._unread.octets and (self._readCommand() if self._data is None else self._readContent(self._data)):
                 continue
             if not self._lost:
@@ -324,7 +325,7 @@ class ServerSession:
                 self._say(fault)
                 self._judge(fault)
             else:
-                self._ask(End())
+                self._ask(_ENDS)
         return True
 
     # Telling.
@@ -364,7 +365,7 @@ class ServerSession:
         self._undecided = self._data = None
         self._state = State.ENDED
         self._unread.clear()
-        self._events.append(Closed())
+        self._events.append(_CLOSED)
 
     # Commands.
 
@@ -448,7 +449,7 @@ class ServerSession:
     def _dataNow(self, argument: str) -> None:
         if self._state is State.SENDER:
             raise Refused(wording.noRecipients() if self._refused else wording.badSequence("send RCPT"))
-        self._ask(Data())
+        self._ask(_BEGINS)
 
     def _rset(self, argument: str) -> None:
         self._void()

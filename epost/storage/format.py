@@ -13,7 +13,6 @@ over, and the LF in front of each line keeps a torn one from spoiling the next.
 
 import json
 import re
-from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 from zlib import crc32
@@ -22,13 +21,14 @@ from epost.mail.address import Address
 from epost.mail.entry import Attempt, Fate, Outcome
 from epost.mail.envelope import Envelope
 from epost.mail.reply import Reply
+from epost.mail.value import value
 
 _SEAL = re.compile(rb"epost 1 head (\d{10}) content (\d{12}) crc32 ([0-9a-f]{8})\n\Z")
 SEAL_OCTETS = 60
 UNSEALED = b"epost 1 unfinished".ljust(SEAL_OCTETS - 1) + b"\n"  # a long message while it comes: nobody got its 250
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Seal:
     """
     What the first line says.

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from epost.mail.address import Address
 from epost.mail.fault import Fault
+from epost.mail.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Way:
     """
     Where an address leads.
