@@ -211,36 +211,39 @@ class Receiver(Protocol):
                 break
             take(event)
         self._running = False
-        self._flush()
+        gone = self._flush()
         if self._starting:
             self._shake()
         elif closed:
-            self._farewell()
+            self._farewell(gone)
         else:
             self._expect(self._transaction.patience())
 
-    def _flush(self) -> None:
-        """Write what is to be written, at one go, and what receivelog is told."""
+    def _flush(self) -> bool:
+        """Write what is to be written, at one go, and what receivelog is told. @return: whether it is gone."""
         lines = self.session.transcript()
         if lines:
             self.house.log.lines(self.number, lines)
         octets = self.session.outgoing()
-        if octets:
-            write(self.transport, octets)
+        return bool(octets) and write(self.transport, octets)
 
-    def _farewell(self) -> None:
+    def _farewell(self, gone: bool) -> None:
         """
         End the connection behind our last words.
 
         Where the client may still be sending only our half is closed at first: closing all with octets unread would
         make TCP throw away the reply that says why. TLS waits for the client's end behind ours (RFC 8446 6.1).
+
+        @param gone: whether the system has them, so that nobody need be waited for where the client has ended it.
         """
         if self._closing:
             return
         self._closing = True
         self._transaction.discard()
-        self._expect(self.house.patience.farewell)
         self.transport.unregisterProducer()
+        over = gone and self.session.farewell and not self.session.client.tls
+        if not over:  # to move a timer costs more the more there are
+            self._expect(self.house.patience.farewell)
         if self.session.client.tls:
             self.transport.resumeProducing()
             self.transport.loseConnection()

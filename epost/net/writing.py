@@ -13,18 +13,23 @@ from twisted.internet import tcp
 _PLAIN = (tcp.Server, tcp.Client)
 
 
-def write(transport: Any, octets: bytes) -> None:
+def write(transport: Any, octets: bytes) -> bool:
     """
     Write to a connection. Back-pressure works as with C{transport.write}.
 
     @param transport: any ITransport. Where it is no plain TCP connection, or something waits in it already, this is
         its C{write}.
+    @return: whether all of it is known to be with the system.
     """
     # Nothing public tells whether something waits: these three are what doWrite looks at.
     if type(transport) in _PLAIN and not (transport.dataBuffer or transport._tempDataLen or transport.TLS):
-        sent = transport.writeSomeData(octets) if transport.connected and not transport.disconnecting else 0
-        if sent == len(octets):
-            return
-        if isinstance(sent, int) and sent > 0:  # else the loss of the connection is told the common way
+        if transport.connected and not transport.disconnecting:
+            try:
+                sent = transport.getHandle().send(octets)
+            except OSError:  # there is no room, or nobody any more: the common way finds out
+                sent = 0
+            if sent == len(octets):
+                return True
             octets = octets[sent:]
     transport.write(octets)
+    return False
