@@ -22,14 +22,14 @@ def write(transport: Any, octets: bytes) -> bool:
     @return: whether all of it is known to be with the system.
     """
     # Nothing public tells whether something waits: these three are what doWrite looks at.
-    if type(transport) in _PLAIN and not (transport.dataBuffer or transport._tempDataLen or transport.TLS):
-        if transport.connected and not transport.disconnecting:
-            try:
-                sent = transport.getHandle().send(octets)
-            except OSError:  # there is no room, or nobody any more: the common way finds out
-                sent = 0
-            if sent == len(octets):
-                return True
-            octets = octets[sent:]
+    busy = type(transport) not in _PLAIN or transport.dataBuffer or transport._tempDataLen or transport.TLS
+    if not busy and transport.connected and not transport.disconnecting:
+        try:
+            sent = transport.getHandle().send(octets)
+        except OSError:  # there is no room, or nobody any more: the common way finds out
+            sent = 0
+        if sent == len(octets):
+            return True
+        octets = octets[sent:]
     transport.write(octets)
     return False
