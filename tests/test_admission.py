@@ -471,7 +471,7 @@ class ListTests(SynchronousTestCase):
         there = directory(lists=lists, aliases="team@test.jp\tstaff@test.jp\nteam@test.jp\tuser1@test.jp\n")
         for forward in ("staff@test.jp", "team@test.jp"):
             decision = answer(there, STRANGER, None, forward)
-            self.assertEqual((decision.reply, decision.because.line), (wording.looping(), 1), forward)
+            self.assertEqual((decision.reply, decision.because.line), (wording.looping(), 4), forward)
         for forward in ("staff-bounces@test.jp", "staff-owner@test.jp", "user1@test.jp"):
             self.assertTrue(answer(there, STRANGER, None, forward).accepts, forward)
 
