@@ -16,6 +16,7 @@ before it, so of many at one time the last that is taken goes beyond the limit, 
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
@@ -141,12 +142,20 @@ class MailDraft(Draft):
 
     def commit(self) -> "Deferred[None]":
         """See L{IDraft}. A mailbox that has a limit is measured, if it was not."""
+        if self.bounded:
+            self._limit = self._inbox.limit(self._box.local)
+        if self._limit == Usage():
+            return super().commit()
+        self._committed = True
+        counted = self._inbox.measure(self._box)
+        return self._measured() if counted is None else counted.addCallback(self._measured)
+
+    def _measured(self, result: None = None) -> "Deferred[None]":
+        """What the mailbox holds is known, or is not to be known now."""
         try:
-            if self.bounded:
-                self._limit = self._inbox.limit(self._box.local)
-            if self._limit != Usage():
-                self._inbox.usage(self._box.local)
+            self._inbox.usage(self._box.local)
         except Refused:
+            self._committed = False
             self.discard()
             return fail()
         return super().commit()
@@ -279,6 +288,8 @@ class Inbox:
         self._boxes: dict[Local, Box] = {}
         makeFolder(disk, places.fixed())
         self._watchers: list[Watcher] = []
+        self._uncounted: dict[Box, list[Deferred[None]]] = {}  # who waits until one is counted
+        self._counting = False
 
     def draft(self, box: Local, origin: Name, heading: bytes) -> MailDraft:
         """Begin a message. @raise Refused: 550, there can be no such mailbox."""
@@ -304,6 +315,31 @@ class Inbox:
             return found.meter.read(self._commits, lambda: self.changed(found))
         except OSError as error:
             raise refusal(error) from error
+
+    def measure(self, box: Box) -> "Deferred[None] | None":
+        """
+        Count what a mailbox holds, one after the other: a message for a thousand of them shall hold up nothing.
+
+        @return: fires when that is over, also where it has failed; L{None}: it is known.
+        """
+        if box.meter.usage is not None:
+            return None
+        counted: Deferred[None] = Deferred()
+        self._uncounted.setdefault(box, []).append(counted)
+        if not self._counting:
+            self._counting = True
+            Deferred.fromCoroutine(self._count())
+        return counted
+
+    async def _count(self) -> None:
+        """Until all are counted."""
+        while self._uncounted:
+            box = next(iter(self._uncounted))
+            if box.meter.usage is None:
+                await box.meter.count(self._commits, partial(self.changed, box))
+            for counted in self._uncounted.pop(box):
+                counted.callback(None)
+        self._counting = False
 
     def subscribe(self, watcher: Watcher) -> None:
         """Tell somebody of each change that is seen to a mailbox whose usage was asked for once."""

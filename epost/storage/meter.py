@@ -1,11 +1,11 @@
 """
 How full a mailbox is: counted once, then kept, and counted anew where others than we have changed it.
 
-The first question counts all files of C{new} and C{cur}. From then on each delivery of ours adds to the sum, and notes
-the date that C{new} has after it. What readers remove, move or copy in gives the folders other dates: they are looked
-at every L{FRESH} seconds at most, when somebody asks; in between an answer costs no system call. A new count is made in
-the committing thread, a slice in each tick beside the messages, and at most for a hundredth of the time; until it is
-over the old sum is told. Once a day a mailbox is counted in any case: a change within the same thousandths of a second
+The first question counts all files of C{new} and C{cur}; a message that comes unasked waits until they are counted
+beside others. From then on each delivery of ours adds to the sum, and notes the date that C{new} has after it. What
+readers remove, move or copy in gives the folders other dates: they are looked at every L{FRESH} seconds at most, when
+somebody asks; in between an answer costs no system call. A new count is made in the committing thread, a slice in each
+tick beside the messages, and at most for a hundredth of the time; until it is over the old sum is told. Once a day a mailbox is counted in any case: a change within the same thousandths of a second
 as one of ours leaves no trace in the dates, nor within the same second where a file system dates by seconds.
 
 Sizes are those of the files. There is no C{maildirsize} (Maildir++): it would cost a system call for each delivery and
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from epost.interfaces import Usage
@@ -96,7 +97,7 @@ class Meter:
         """
         What it holds.
 
-        @param changed: called when a count that this question has begun is over.
+        @param changed: as for L{count}, if this question begins one.
         @raise OSError: it cannot be looked at.
         """
         now = self._seconds()
@@ -111,9 +112,18 @@ class Meter:
             self._looked = now
             old = not 0 <= now - self._counted < DAY
             if old or (now >= self._next and dates(self._disk, self._path) != self.dates):
-                self._count = Count(self._disk, self._path)
-                commits.commit(Recount(self, self._count, now, changed)).addErrback(lambda failure: None)
+                self.count(commits, changed)
         return Usage(self._octets, self._messages)
+
+    def count(self, commits: Commits, changed: Callable[[], object]) -> "Deferred[None]":
+        """
+        Count beside the messages. @param changed: called when that is over.
+
+        @return: fires then, also where it has failed.
+        """
+        self._count = Count(self._disk, self._path)
+        work = Recount(self, self._count, self._seconds(), changed)
+        return commits.commit(work).addErrback(lambda failure: None)
 
     def ended(self, began: float) -> None:
         """A count is over. @param began: when it began."""
@@ -151,10 +161,13 @@ class Meter:
         return self._octets, self._messages
 
     def recounted(self, count: Count, before: tuple[int, int]) -> None:
-        """Put a count in place of what was the sum when it began."""
+        """Put a count in place of what was the sum when it began, unless somebody did not wait for it."""
+        if count is not self._count:
+            return
         self._octets += count.octets - before[0]
         self._messages += count.messages - before[1]
         self.dates = count.dates
+        self._known = True
 
 
 @implementer(IWork)

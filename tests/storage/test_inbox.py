@@ -177,16 +177,6 @@ class FileInboxTests(InboxContract):
         self.now = FRESH
         self.successResultOf(inbox.deliver(USER1, numbered(189), HEADING, content))
 
-    def test_cannotBeMeasured(self) -> None:
-        """A mailbox with a limit that cannot be measured takes nothing now, and nothing is left of the message."""
-        self.inbox.limit = lambda box: Usage(1000)
-        os.makedirs(self.folder("."))
-        with open(self.folder("new"), "w"):
-            pass
-        draft = self.inbox.draft(USER1, SEED, HEADING)
-        draft.write(CONTENT)
-        self.assertEqual(self.failureResultOf(draft.commit(), Refused).value.reply.code, 451)
-
     def test_faultOfTheQueue(self) -> None:
         """Content that cannot be read refuses this delivery, with its own words, and leaves nothing."""
 
@@ -252,6 +242,30 @@ class FaultyInboxTests(SynchronousTestCase):
         self.story.turns.run()
         self.world.fault = lambda operation, path: 5
         self.assertEqual(self.assertRaises(Refused, self.story.inbox.usage, BOX).reply.code, 451)
+
+    def test_tooLateToDiscard(self) -> None:
+        """What is to be committed is not given up while its mailbox is measured."""
+        self.story.inbox.limit = lambda box: Usage(10**6)
+        draft = self.story.inbox.draft(BOX, self.story.name(), b"")
+        draft.write(b"x" * 100)
+        fired = draft.commit()
+        draft.discard()
+        self.story.turns.run()
+        self.assertIsNone(self.successResultOf(fired))
+        [name] = self.world.names(f"{FOLDER}/new")
+        self.assertEqual(self.world.content(f"{FOLDER}/new/{name}"), b"x" * 100)
+
+    def test_cannotBeMeasured(self) -> None:
+        """A mailbox with a limit that cannot be measured takes nothing now, and nothing is left of the message."""
+        self.story.inbox.limit = lambda box: Usage(10**6)
+        draft = self.story.inbox.draft(BOX, self.story.name(), b"")
+        draft.write(b"x" * 100000)
+        self.assertEqual(len(self.world.names(f"{FOLDER}/tmp")), 1)
+        self.world.fault = lambda operation, path: 5 if operation == "names" else 0
+        fired = draft.commit()
+        self.story.turns.run()
+        self.assertEqual(self.failureResultOf(fired, Refused).value.reply.code, 451)
+        self.assertEqual([path for path in self.world.paths() if path.startswith(FOLDER)], [])
 
 
 del InboxContract  # trial must not run it bare

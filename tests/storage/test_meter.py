@@ -4,17 +4,20 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from epost.interfaces import Usage
 from epost.mail.name import numbered
+from epost.mail.reply import Refused
 from epost.mail.route import Local
 from epost.storage.disk import Disk, Status
 from epost.storage.durable import Commits
 from epost.storage.inbox import Inbox
 from epost.storage.meter import DAY, FRESH, PART, SLICE
 from epost.storage.places import Places
+from tests.storage.memory import MemoryContent
 from tests.world.story import Turns
 
 BOX = Local("user1", "test.jp")
@@ -64,12 +67,22 @@ class MeterTests(SynchronousTestCase):
         self.number = 0
         self.disk = CountingDisk()
         self.turns = Turns()
-        commits = Commits(self.disk, "fsync", self.turns.callInThread, self.turns.callFromThread)
-        places = Places(self.root, "inbox\\%USERNAME%")
-        self.inbox = Inbox(self.disk, places, commits, 1, lambda: self.now)
+        self.start()
         self.deliver(3)
         self.assertEqual(self.usage(), Usage(3 * SIZE, 3))
         self.disk.calls.clear()
+
+    def start(self) -> None:
+        """A process that knows nothing yet."""
+        commits = Commits(self.disk, "fsync", self.turns.callInThread, self.turns.callFromThread)
+        places = Places(self.root, "inbox\\%USERNAME%")
+        self.inbox = Inbox(self.disk, places, commits, 1, lambda: self.now)
+        self.disk.calls.clear()
+
+    def copy(self, box: Local = BOX) -> "Deferred[None]":
+        """A message of the queue, up to where the thread begins."""
+        self.number += 1
+        return self.inbox.deliver(box, numbered(self.number), b"", MemoryContent(BODY))
 
     def usage(self) -> Usage:
         """What it is said to hold."""
@@ -207,6 +220,68 @@ class MeterTests(SynchronousTestCase):
             self.turns.waiting.pop(0)()
             most, seen = max(most, self.disk.calls["status"] - seen), self.disk.calls["status"]
         self.assertLess(most, SLICE + 10)
+        self.assertEqual(self.usage(), self.truth())
+
+    def test_firstBesideOthers(self) -> None:
+        """What comes from the queue has its mailbox counted in the thread, and ends as it would otherwise."""
+        self.others(2 * SLICE)
+        for more in (2, 1):
+            self.start()
+            limit = Usage(0, self.truth().messages + more)
+            self.inbox.limit = lambda box, limit=limit: limit  # type: ignore[misc]
+            copies = [self.copy(), self.copy(), self.copy()]
+            self.assertEqual(self.disk.calls, {})
+            self.turns.run()
+            for fired in copies[:more]:
+                self.assertIsNone(self.successResultOf(fired))
+            for fired in copies[more:]:
+                self.assertEqual(self.failureResultOf(fired, Refused).value.reply.code, 450)
+            self.assertEqual((self.usage(), self.disk.calls["names"]), (self.truth(), 2))
+            self.look()
+            self.assertEqual(self.disk.calls["names"], 2)
+
+    def test_askedMeanwhile(self) -> None:
+        """Who asks while a first count goes on has his answer at once, and nothing is counted twice."""
+        self.others(2 * SLICE)
+        for turns in range(5):
+            self.start()
+            self.inbox.limit = lambda box: Usage(0, 10**6)
+            fired = self.copy()
+            self.begin()
+            for _ in range(turns):
+                self.turns.waiting.pop(0)()
+            self.assertEqual(self.usage(), self.truth())
+            self.turns.run()
+            self.assertIsNone(self.successResultOf(fired))
+            self.assertEqual(self.usage(), self.truth())
+
+    def test_oneAfterTheOther(self) -> None:
+        """A message for many mailboxes that nobody has asked about has no two of them counted in one tick."""
+        self.start()
+        self.inbox.limit = lambda box: Usage(0, 10**6)
+        copies = [self.copy(Local(f"user{number}", "test.jp")) for number in range(1, 20)]
+        self.assertEqual(self.inbox.usage(Local("user19", "test.jp")), Usage())
+        while self.turns.waiting:
+            before = self.disk.calls["names"]
+            self.turns.waiting.pop(0)()
+            self.assertLessEqual(self.disk.calls["names"] - before, 2)
+        self.assertEqual([self.successResultOf(fired) for fired in copies], [None] * 19)
+        self.assertEqual(self.disk.calls["names"], 2 * 19)
+        self.assertEqual(self.usage(), self.truth())
+
+    def test_firstFails(self) -> None:
+        """Where the first count fails the message is put off, and the next one tries again."""
+        self.others(1)
+        self.start()
+        self.inbox.limit = lambda box: Usage(0, 10**6)
+        self.disk.broken = True
+        fired = self.copy()
+        self.turns.run()
+        self.assertEqual(self.failureResultOf(fired, Refused).value.reply.code, 451)
+        self.disk.broken = False
+        fired = self.copy()
+        self.turns.run()
+        self.assertIsNone(self.successResultOf(fired))
         self.assertEqual(self.usage(), self.truth())
 
     def test_partOfTheTime(self) -> None:
