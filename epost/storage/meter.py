@@ -5,8 +5,9 @@ The first question counts all files of C{new} and C{cur}; a message that comes u
 beside others. From then on each delivery of ours adds to the sum, and notes the date that C{new} has after it. What
 readers remove, move or copy in gives the folders other dates: they are looked at every L{FRESH} seconds at most, when
 somebody asks; in between an answer costs no system call. A new count is made in the committing thread, a slice in each
-tick beside the messages, and at most for a hundredth of the time; until it is over the old sum is told. Once a day a mailbox is counted in any case: a change within the same thousandths of a second
-as one of ours leaves no trace in the dates, nor within the same second where a file system dates by seconds.
+tick beside the messages, and at most for a hundredth of the time; until it is over the old sum is told. Once a day a
+mailbox is counted in any case: a change within the same thousandths of a second as one of ours leaves no trace in the
+dates, nor within the same second where a file system dates by seconds.
 
 Sizes are those of the files. There is no C{maildirsize} (Maildir++): it would cost a system call for each delivery and
 each answer, and it is only right where every program that touches the mailbox keeps it, which mutt, rsync and many POP3
