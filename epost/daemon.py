@@ -240,6 +240,7 @@ class Daemon(MultiService):
         verify = verifier if settings.relay.verify else None
         admission = Admission(self.directories, inbox, verify, senders, allowance)
         if inbox is not None and letters is not None:
+            inbox.limit = admission.limit
             inbox.subscribe(Quota(hints, clock.seconds, admission.limit, letters.warnQuota).seen)
         self.dispatcher = self._dispatcher(inbox, router, carrier, clock, letters)
         self.directories.subscribe(verifier.forget)

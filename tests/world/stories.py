@@ -320,9 +320,10 @@ STORIES = {
     "quota": Story(
         (
             Letter("qu0", "bucho@test.jp", {"kacho@test.jp": BOX}, lines=10, answers=1),
+            Letter("qu2", "bucho@test.jp", {"kacho@test.jp": BOX}, 0.001, 10, refused=True),
             Letter("qu1", "bucho@test.jp", {"kacho@test.jp": BOX}, 3.0, 10, refused=True),
         ),
-        files=_PEOPLE | {"accounts.dat": FILES["accounts.dat"].replace(_KACHO, f"{_KACHO}\t\t\t\t900")},
+        files=_PEOPLE | {"accounts.dat": FILES["accounts.dat"].replace(_KACHO, f"{_KACHO}\t\t\t\t800")},
     ),
 }
 
