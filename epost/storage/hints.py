@@ -42,7 +42,7 @@ _PART = 256 * 1024
 _LATEST = 253402300799  # the end of 9999
 
 _UNSAFE = re.compile("[\x00-\x20%\x7f-\xa0\u2028\u2029\ud800-\udfff]")
-_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([^ ]+) ([^ ]+) ([^\x00-\x1f\x7f]*)\Z")
+_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([^ ]+) ([^ ]+) ([^\x00-\x1f\x7f\ud800-\udfff]*)\Z")
 
 _Key = tuple[str, str]
 
@@ -189,6 +189,10 @@ class Hints:
         try:
             self._disk.write(descriptor, _HEADING + lines)
             self._disk.fsync(descriptor)
+        except OSError:
+            with suppress(OSError):  # a part of it would keep from mail the last room that there is
+                self._disk.unlink(fresh)
+            raise
         finally:
             self._disk.close(descriptor)
         self._disk.rename(fresh, self._path)
@@ -231,6 +235,8 @@ class Hints:
             return
         *lines, tail = text.split("\n")
         self._anew = bool(tail)  # cut in the middle of a line: nothing may be added to that
+        if "\0" in tail:  # no line was ever cut to that: a power cut took what the file held
+            lines.append(tail)
         damaged = [number for number, line in enumerate(lines, 1) if not self._read(line)]
         self._lines = len(lines)
         if damaged:

@@ -184,6 +184,23 @@ class HintsTests(SynchronousTestCase):
         self.pass_()
         self.assertNotIn(b"rubbish", self.world.content(PATH))
 
+    def test_zeros(self) -> None:
+        """Zeros, as a power cut leaves them in a file, are told: what was counted is gone."""
+        self.world.put(PATH, b"2026-12-07T12:00:00Z replied a to a\n" + bytes(4))
+        self.assertEqual(self.known("a"), ["a"])
+        self.assertEqual(self.logged, ["/work/hints:2: damaged, passed over: \\x00\\x00\\x00\\x00"])
+
+    def test_noText(self) -> None:
+        """A value that is no UTF-8 is damaged too: it would keep the file from being written anew for ever."""
+        self.world.put(PATH, b"2026-12-07T12:00:00Z full user1@test.jp \xff\n2026-12-07T12:00:00Z replied a to a\n")
+        self.hints = self.make()
+        self.put("b")
+        self.pass_()
+        self.assertEqual(
+            self.logged, ["/work/hints:1: damaged, passed over: 2026-12-07T12:00:00Z full user1@test.jp \\xff"]
+        )
+        self.assertEqual(self.known("a", "b"), ["a", "b"])
+
     def test_unreadable(self) -> None:
         """A file that cannot be read begins anew and stops no start."""
         self.put("a")
@@ -209,6 +226,7 @@ class HintsTests(SynchronousTestCase):
             self.pass_(AGAIN)
         self.assertEqual([line.partition(";")[0] for line in self.logged], ["/work/hints: [Errno 28] full"])
         self.assertEqual((self.hints.get("replied", "b"), self.known(*"abcd")), ("to b", ["a"]))
+        self.assertEqual(self.world.names("/work"), ["hints"])  # no part of a file that takes the last room
         self.world.room = None
         self.pass_(AGAIN)
         self.assertEqual((self.logged[1:], self.known(*"abcd")), (["/work/hints is written again"], [*"abcd"]))
