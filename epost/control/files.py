@@ -16,6 +16,7 @@ from types import TracebackType
 from epost.control.terminal import Failure
 
 Mark = tuple[int, int, int, int]
+NOTHING = "nothing was changed"
 
 
 def beside(path: str, what: str) -> str:
@@ -53,7 +54,7 @@ class Lock:
                 _alike(self._descriptor, self._path)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         except OSError as error:
-            raise Failure(f"{lock}: {error.strerror}; nothing was changed") from error
+            raise Failure(f"{lock}: {error.strerror}", NOTHING) from error
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.close(self._descriptor)
@@ -69,9 +70,9 @@ def prepare(path: str, octets: bytes, like: str) -> str:
     """
     new = beside(path, "new")
     try:
-        for old in (path, like):
-            if os.path.exists(old) and not os.access(old, os.W_OK):
-                raise PermissionError(0, "it is not writable")
+        for old in (path, like):  # what may not be written may not be replaced; only opening it tells why
+            if os.path.exists(old):
+                os.close(os.open(old, os.O_WRONLY | os.O_CLOEXEC))
         drop(new)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -82,7 +83,7 @@ def prepare(path: str, octets: bytes, like: str) -> str:
     except OSError as error:
         with suppress(OSError):
             drop(new)
-        raise Failure(f"{path} cannot be written: {error.strerror}; nothing was changed") from error
+        raise Failure(f"{path} cannot be written: {error.strerror}", NOTHING) from error
     return new
 
 
@@ -90,14 +91,14 @@ def take(new: str, path: str) -> None:
     """
     Put a file that was prepared in the place of another.
 
-    @raise Failure: it could not, or it did and the folder could not be synced; the words say which.
+    @raise Failure: it could not, or it did and the folder could not be synced; of these the first ends with L{NOTHING}.
     """
     try:
         os.replace(new, path)
     except OSError as error:
         with suppress(OSError):
             drop(new)
-        raise Failure(f"{path} cannot be replaced: {error.strerror}; it was not changed") from error
+        raise Failure(f"{path} cannot be replaced: {error.strerror}", NOTHING) from error
     try:
         syncFolder(os.path.dirname(path))
     except OSError as error:

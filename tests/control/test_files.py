@@ -129,7 +129,7 @@ class PlaceTests(ShellTestCase):
         self.patch(os, "write", full)
         before = self.state()
         self.assertEqual(self.run_("account", "passwd", "user1", "--stdin", stdin=b"x"), 1)
-        self.assertIn("accounts.dat cannot be written: No space left on device; nothing was changed", self.remarked)
+        self.assertIn("accounts.dat cannot be written: No space left on device\nnothing was changed", self.remarked)
         self.assertEqual(self.state(), before)
 
     def test_kernelRefuses(self) -> None:
@@ -141,7 +141,7 @@ class PlaceTests(ShellTestCase):
         status = self.run_("account", "passwd", "user1", "--stdin", stdin=b"x")
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         self.assertEqual((status, self.state()), (1, before))
-        self.assertIn("File too large; nothing was changed", self.remarked)
+        self.assertIn("File too large\nnothing was changed", self.remarked)
 
     def test_takenAway(self) -> None:
         """A folder that went meanwhile is told, not a bug."""
@@ -194,7 +194,7 @@ class RightTests(ShellTestCase):
                 os.chown(path, 65534, 65534)
             path.chmod(0o755 if path.is_dir() else 0o444)
         done = self.asNobody("passwd", "user1", "--stdin")
-        self.assertIn(b"accounts.dat cannot be written: it is not writable; nothing was changed", done.stderr)
+        self.assertIn(b"accounts.dat cannot be written: Permission denied\nnothing was changed", done.stderr)
         self.assertEqual(self.state(), before)
 
     def test_another(self) -> None:
@@ -207,5 +207,5 @@ class RightTests(ShellTestCase):
         self.folder.chmod(0o777)
         before = self.state()
         done = self.asNobody("passwd", "user1", "--stdin")
-        self.assertIn(b"belongs to another user; be that one, or root; nothing was changed", done.stderr)
+        self.assertIn(b"belongs to another user; be that one, or root\nnothing was changed", done.stderr)
         self.assertEqual(self.state(), before)

@@ -21,6 +21,7 @@ from epost.config import readSettings
 from epost.control import files
 from epost.control.account.dat import AccountFile
 from epost.control.account.toml import DetailsFile
+from epost.control.files import NOTHING
 from epost.control.terminal import Failure, remark
 from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.fault import Fault
@@ -29,7 +30,7 @@ from epost.tables.accounts import Account
 from epost.tables.directory import Directory
 
 Step = tuple[str, bytes]
-NOTHING = "nothing was changed"
+PART = "only a part of the change was made: `epost account show` tells, set or remove mends it"
 
 
 class Books:
@@ -155,9 +156,14 @@ class Books:
             if self._look() != self._marks:
                 raise Failure("the tables were changed by somebody else meanwhile; nothing was changed, try again")
             for number, (path, octets) in enumerate(steps):
-                if octets != final[path] or number:
-                    new[path] = files.prepare(path, octets, self.accounts)
-                files.take(new.pop(path), path)
+                try:
+                    if octets != final[path] or number:
+                        new[path] = files.prepare(path, octets, self.accounts)
+                    files.take(new.pop(path), path)
+                except Failure as failure:
+                    told = [line for line in failure.lines if line != NOTHING]
+                    made = number + (NOTHING not in failure.lines)
+                    raise Failure(*told, *([] if made == len(steps) else [PART if made else NOTHING])) from failure
         return directory
 
     def check(self, *steps: Step, aloud: bool = True) -> Directory:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from epost.control.account.change import NOTHING, Books, changing
+from epost.control.account.change import Books, changing
 from epost.control.account.dat import AccountFile, named
-from epost.control.files import create
+from epost.control.files import NOTHING, create
 from epost.control.terminal import Failure, config, counted, remark, tell
 from epost.login import schemes
 from epost.mail.address import Address

@@ -1,14 +1,18 @@
 """Tests of L{epost.control.account.command}: the commands as an administrator types them."""
 
+import errno
 import getpass
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.task import Clock
 
 from epost import reload
 from epost.control.account.box import REMOVED
+from epost.control.account.change import PART
+from epost.control.files import NOTHING
 from epost.login import schemes
 from epost.mail.address import parseAddress
 from epost.storage.lock import FolderLock
@@ -307,6 +311,41 @@ class StepTests(ShellTestCase):
         self.assertEqual(len(self.steps("remove", "baito")), 3)
         self.assertEqual(self.octets().decode(), ACCOUNTS.replace("baito\tpass1234\t\ttest.jp\n", ""))
         self.assertEqual(self.octets("accounts.toml"), b"# what they may do\n\n# the end\n")
+
+    def test_diskThatFails(self) -> None:
+        """Whichever sync or rename fails: the words tell truly whether nothing, a part or all of it was changed."""
+        told: set[str] = set()
+        for words in (("add", "keiyaku", "outside=no", "--stdin"), ("rename", "baito", "keiyaku"), ("remove", "baito")):
+            for name in ("fsync", "replace"):
+                for number in range(15):
+                    told |= self.failing(words, name, number)
+        self.assertEqual(told, {NOTHING, PART, ""})
+
+    def failing(self, words: tuple[str, ...], name: str, number: int) -> set[str]:
+        """Let a call fail. @return: what was told of the change; nothing where there is no such call."""
+        self.write("accounts.dat", ACCOUNTS)
+        self.write("accounts.toml", DETAILS)
+        call, left = getattr(os, name), [number]
+
+        def fail(*given: Any) -> None:
+            left.append(left.pop() - 1)
+            if left[0] == -1:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            call(*given)
+
+        patch = self.patch(os, name, fail)
+        status = self.run_("account", *words, stdin=b"geheim")
+        patch.restore()
+        if status == 0:
+            return set()
+        self.assertIn(os.strerror(errno.EIO), self.remarked)
+        tables = self.octets(), self.octets("accounts.toml")
+        came = b"keiyaku" in tables[0] or words[0] == "remove"
+        went = b"baito" not in tables[0] or words[0] == "add"
+        whole = came and went and all(account.auth for account in self.load()[1].accounts)
+        expected = NOTHING if tables == (ACCOUNTS.encode(), DETAILS.encode()) else "" if whole else PART
+        self.assertEqual([word for word in (NOTHING, PART) if word in self.remarked], [expected] * bool(expected))
+        return {expected}
 
 
 class MailboxTests(ShellTestCase):
