@@ -51,7 +51,6 @@ class Desk:
             if not name.startswith("."):
                 self._grant(self._folder / UNLOCK / name)
         if self._written != self._lockout.changes:
-            self._written = self._lockout.changes
             self._write()
 
     def _grant(self, wish: Path) -> None:
@@ -66,11 +65,19 @@ class Desk:
         self._log.info("unlocked: {what}, {count} counts of failed logins forgotten", what=safe(what), count=count)
 
     def _write(self) -> None:
+        changes, path = self._lockout.changes, self._folder / LOCKED
         texts = [json.dumps(asdict(lock), ensure_ascii=False) + "\n" for lock in self._lockout.locks()[-MOST:]]
         try:
-            _replace(self._folder / LOCKED, "".join(texts).encode("utf-8", "backslashreplace"), 0o640)
+            _replace(path, "".join(texts).encode("utf-8", "backslashreplace"), 0o640)
         except OSError as error:
+            with contextlib.suppress(OSError):  # what stands there is not true any more; the next look tries again
+                path.unlink()
             self._fault(LOCKED, error)
+            return
+        self._written = changes
+        if LOCKED in self._unable:
+            self._unable.remove(LOCKED)
+            self._log.warn("{path} is written again", path=safe(str(path)))
 
     def _fault(self, name: str, error: OSError) -> None:
         """Once for each name: what is wrong stays so for hours."""
@@ -97,18 +104,19 @@ def askUnlock(folder: Path, what: str) -> None:
     _replace(wishes / secrets.token_hex(8), what.encode("utf-8", "surrogateescape"), 0o644)
 
 
-def readLocks(folder: Path, now: float) -> list[Lock]:
+def readLocks(folder: Path, now: float) -> list[Lock] | None:
     """
     What is locked in the daemon of a work folder, as of a second ago.
 
     @param now: seconds since 1970.
-    @return: empty where no daemon runs.
+    @return: L{None} where no daemon runs, or where it could not write that.
     @raise OSError: it cannot be read.
+    @raise ValueError: it is damaged.
     """
     try:
         text = (folder / LOCKED).read_text("utf-8")
     except FileNotFoundError:
-        return []
+        return None
     locks = [Lock(**json.loads(line)) for line in text.split("\n") if line]
     return [lock for lock in locks if now < lock.until]
 
@@ -132,10 +140,15 @@ def prepare(folder: Path) -> bytes:
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:
-    """A file that is there whole or not at all."""
+    """A file that is there whole or not at all. @raise OSError: it could not be written; the error names it."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        file.write(data)
-    os.rename(new, path)
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(data)
+        os.rename(new, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error

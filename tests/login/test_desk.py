@@ -1,5 +1,6 @@
 """Tests of L{epost.login.desk}: how a running daemon is asked who is locked out."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class DeskTests(SynchronousTestCase):
         self.desk.look()
         self.assertEqual(readLocks(self.folder, 1000), [])
         self.desk.close()
-        self.assertEqual(readLocks(self.folder, 1000), [])
+        self.assertIsNone(readLocks(self.folder, 1000))
         self.assertFalse((self.folder / desk.LOCKED).exists())
 
     def test_whatACrashLeft(self) -> None:
@@ -89,13 +90,13 @@ class DeskTests(SynchronousTestCase):
         for number in range(50):
             self.lockout.failed("192.0.2.1", f"user{number}")
         self.desk.look()
-        self.assertEqual(len(readLocks(self.folder, 1000)), 10)
+        self.assertEqual(len(readLocks(self.folder, 1000) or []), 10)
 
     def test_strangeNames(self) -> None:
         """A name that was made to do harm is a text in the file, and in the log."""
         self.lockout.failed("192.0.2.1", 'a"\r\n\x1b\udcff')
         self.desk.look()
-        self.assertEqual(len(readLocks(self.folder, 1000)), 1)
+        self.assertEqual(len(readLocks(self.folder, 1000) or []), 1)
         askUnlock(self.folder, "a\nb\x1b")
         self.desk.look()
         self.assertIn("unlocked: a\\x0ab\\x1b, 0 counts", self.lines[-1])
@@ -108,10 +109,35 @@ class DeskTests(SynchronousTestCase):
         self.assertEqual(len(self.lines), 1)
         self.assertIn("Is a directory", self.lines[0])
 
+    def test_fullDisk(self) -> None:
+        """What cannot be written is told once and nothing false or half stands there; then it is written, and told."""
+        self.desk.look()
+        self.lockout.failed("192.0.2.1", USER)
+        full = self.patch(os, "rename", self.full)
+        for _ in range(3):
+            self.desk.look()
+        self.assertEqual(self.lines, [f"{self.folder}/locked: [Errno 28] full: '{self.folder}/locked'"])
+        self.assertIsNone(readLocks(self.folder, 1000))
+        self.assertRaises(OSError, askUnlock, self.folder, USER)
+        self.assertEqual([*self.folder.rglob(".*")], [])
+        full.restore()
+        self.desk.look()
+        self.desk.look()
+        self.assertEqual(self.lines[1:], [f"{self.folder}/locked is written again"])
+        self.assertEqual(readLocks(self.folder, 1000), [Lock(USER, "192.0.2.1", 1900.0)])
+        self.lockout.failed("192.0.2.2", USER)
+        self.patch(os, "rename", self.full)
+        self.desk.look()
+        self.assertEqual(len(self.lines), 3)
+
+    def full(self, old: Path, new: Path) -> None:
+        """A disk that takes nothing."""
+        raise OSError(errno.ENOSPC, "full")
+
     def test_neverRun(self) -> None:
         """Who asks where no daemon has run is told so."""
         self.assertRaises(FileNotFoundError, askUnlock, self.folder.parent / "nowhere", "*")
-        self.assertEqual(readLocks(self.folder.parent / "nowhere", 0), [])
+        self.assertIsNone(readLocks(self.folder.parent / "nowhere", 0))
 
     def test_key(self) -> None:
         """The key is made once, is secret, and is made anew where it is damaged."""
@@ -131,7 +157,7 @@ class DeskTests(SynchronousTestCase):
         service.startService()
         self.lockout.failed("192.0.2.1", USER)
         self.clock.advance(LOOK)
-        self.assertEqual(len(readLocks(self.folder, 1000)), 1)
+        self.assertEqual(len(readLocks(self.folder, 1000) or []), 1)
         askUnlock(self.folder, USER)
         self.clock.advance(LOOK)
         self.assertEqual(self.lockout.locks(), [])

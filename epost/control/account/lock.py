@@ -8,11 +8,12 @@ import argparse
 import time
 from dataclasses import asdict
 from ipaddress import ip_network
+from pathlib import Path
 
 from epost.control.account.box import isRunning
 from epost.control.account.change import Books
 from epost.control.terminal import Failure, config, oneLine, remark, tell
-from epost.login.desk import askUnlock, readLocks
+from epost.login.desk import LOCKED, askUnlock, readLocks
 from epost.login.lockout import Lock
 
 
@@ -21,17 +22,37 @@ def unlock(options: argparse.Namespace) -> int:
     books = Books(config(options))
     folder = books.settings.folder
     if options.what is None:
-        locks = readLocks(folder, time.time())
+        locks = _locks(folder, books.settings.submits and isRunning(books.settings))
         tell(options, {"locks": [asdict(lock) for lock in locks]}, list(map(_said, locks)) or ["nobody is locked out"])
         return 0
     what = _compared(books, oneLine("the name", options.what))
     if not isRunning(books.settings):
         raise Failure("no daemon is running; one that is started knows of no failed login")
-    askUnlock(folder, what)
+    try:
+        askUnlock(folder, what)
+    except OSError as error:
+        way = "the daemon could not be asked; it forgets failed logins as well when it is restarted"
+        raise Failure(str(error), way) from error
     tell(options, {"unlocked": what}, f"{what}: the daemon forgets failed logins within two seconds")
     if "@" in what and not any(what == "@".join(account.address.key) for account in books.directory.accounts):
         remark(f"{what} is no account (a remark: this is allowed); `epost account list` names all")
     return 0
+
+
+def _locks(folder: Path, running: bool) -> list[Lock]:
+    """
+    What is locked.
+
+    @param running: whether a daemon is, to which people log in.
+    @raise Failure: it has not written that down.
+    """
+    try:
+        locks = readLocks(folder, time.time())
+    except (ValueError, TypeError):
+        raise Failure(f"{folder / LOCKED} is damaged; a daemon that is started writes it anew") from None
+    if locks is None and running:
+        raise Failure(f"{folder / LOCKED} is not there: the daemon could not write it, its log says why")
+    return locks or []
 
 
 def _compared(books: Books, text: str) -> str:

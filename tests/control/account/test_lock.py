@@ -6,7 +6,7 @@ import time
 from epost.login.desk import Desk, prepare
 from epost.login.lockout import Lockout
 from epost.storage.lock import FolderLock
-from tests.control.places import ShellTestCase
+from tests.control.places import CONFIG, ShellTestCase
 
 USER = "user1@test.jp"
 
@@ -54,6 +54,23 @@ class UnlockTests(ShellTestCase):
         """Where none runs that is told: there is nothing to forget."""
         self.lock.release()
         self.assertIn("no daemon is running", self.refused("unlock", USER))
+
+    def test_fullDisk(self) -> None:
+        """What the daemon could not write down is not told as if nobody were locked; nor is a wish that got nowhere."""
+        locked, unlock = self.folder / "work/locked", self.folder / "work/unlock"
+        self.write("backend.toml", f'{CONFIG}[submission]\nreceiver = true\n[login]\nclear = ["127.0.0.1"]\n')
+        for text, why in (None, "is not there: the daemon could not write it"), ("\0\0\0", "is damaged"):
+            locked.unlink()
+            if text:
+                locked.write_text(text)
+            self.assertIn(f"{locked} {why}", self.refused("unlock"))
+            locked.write_text("")
+        locked.unlink()
+        self.write("backend.toml", CONFIG)
+        self.assertEqual(self.good("unlock"), "nobody is locked out\n")  # to a daemon where nobody logs in
+        unlock.rmdir()
+        unlock.symlink_to("/proc")
+        self.assertIn("the daemon could not be asked", self.refused("unlock", USER))
 
     def test_odd(self) -> None:
         """What is no name is refused, and does not get into the work folder."""
