@@ -216,7 +216,7 @@ class Daemon(MultiService):
         self._secure()
         self._pool.start()
         inThread, fromThread = self._pool.callInThread, self.reactor.callFromThread
-        self.commits = Commits(disk, settings.spool.sync, inThread, fromThread, clock.seconds)
+        self.commits = Commits(disk, settings.spool.sync, inThread, fromThread, clock.seconds, clock.callLater)
         spool = self.spool = Spool(disk, root, self.commits)
         places = Places(root, str(settings.place)) if settings.place else None
         highest = max(spool.highest, places.sweep(disk) if places else 0)

@@ -1,8 +1,8 @@
 """
 A message that is being written: in memory while it is short, in its file from L{SHORT} octets on.
 
-Most messages are short: the committing thread makes the file of such a one and writes it in one call. A long one is
-written by the reactor's thread as it comes, so content is never one object in memory; that thread never syncs.
+Most messages are short, and written in one call. A long one is written by the reactor's thread as it comes, so content
+is never one object in memory; that thread never syncs.
 
 What is the same for a message of the spool and of a mailbox stands here. Where the file lies, what stands in front of
 the content and what comes after the sync say the subclasses.
@@ -17,7 +17,7 @@ from zope.interface import implementer
 from epost.interfaces import IDraft
 from epost.mail.reply import Refused
 from epost.storage.disk import IDisk
-from epost.storage.durable import Commits, IWork, Touched, Volume, refusal
+from epost.storage.durable import FAILED, Commits, IWork, Touched, Volume, refusal
 
 SHORT = 32 * 1024
 PARTS = 64  # kept apart at most: an object of two octets takes forty, and a client may send two at a time
@@ -35,6 +35,7 @@ class Draft(ABC):
         self._held = 0
         self._descriptor: int | None = None
         self._made = False
+        self._failures = 0
         self._committed = False
         self._refused: Refused | None = None
 
@@ -74,6 +75,7 @@ class Draft(ABC):
         @return: the descriptor.
         """
         if self._descriptor is None:
+            self._failures = self._commits.failures
             self._descriptor = self.create()
             self._made = True
             self._parts.insert(0, front)
@@ -84,7 +86,13 @@ class Draft(ABC):
         return self._descriptor
 
     def handOver(self, touched: Touched) -> None:
-        """The content is written: its sync and its descriptor are the tick's."""
+        """
+        The content is written: its sync and its descriptor are the tick's.
+
+        @raise Refused: a sync has failed since the first octet was written.
+        """
+        if self._failures != self._commits.failures:
+            raise Refused(FAILED)
         descriptor, self._descriptor = self._descriptor, None
         assert descriptor is not None
         touched.file(descriptor, self.volume())

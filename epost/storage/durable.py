@@ -3,10 +3,16 @@ Group commit: many messages share one sync, off the reactor's thread (house 5).
 
 A L{IWork} is done in phases. In one tick the committing thread does the next phase of every work that waits, then syncs
 all that they touched, and tells the reactor once. Works with phases left go into the next tick, beside the first phases
-of what came meanwhile: in a Maildir the sync of one group's content is the sync of the group before's names.
+of what came meanwhile: in a Maildir the sync of one group's content is the sync of the group before's names. Between
+two ticks of many works lies L{PAUSE}: whoever was told may have a next message, and one sync more costs them all.
+
+The thread does what must be waited for, and as little else as it can: at each call to the system it gives away the
+interpreter and has to wait for it again. So descriptors are closed by the reactor's thread.
 
 After a sync that failed every work of the tick ends with 451 and is undone. Nothing of it is synced again as proof: a
-second fsync may report success for what was lost. What comes later writes new files.
+second fsync may report success for what was lost. What comes later writes new files. So ends, when its turn has come,
+whatever had written anything by then (L{Commits.failures}): a syncfs that failed may have lost it, and the next one
+reports nothing.
 
 How a tick syncs: C{fsync} starts the writing of all files, then syncs each, then each folder once. C{syncfs} makes one
 call per file system. C{auto} takes syncfs where it can be believed and where more than L{FEW} calls would be needed, in
@@ -32,6 +38,7 @@ FAILED = Reply(451, ("Local error in processing.",), "4.3.0")
 
 FEW = 2  # one message alone: a file and its folder. syncfs would also wait for what others wrote on the file system
 GROUP = 500  # works in one tick; each holds a descriptor open
+PAUSE = 0.001  # seconds
 
 _NOT_OURS = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL))  # unreadable, or a read-only system
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -88,7 +95,7 @@ class Volume:
 
 
 class Touched:
-    """What one tick has written: files with their descriptors, which the tick closes, and folders."""
+    """What one tick has written: files with their descriptors, which are closed behind it, and folders."""
 
     def __init__(self) -> None:
         self.files: list[tuple[int, Volume]] = []
@@ -154,8 +161,12 @@ class Commits:
     @param callInThread: runs a function in a thread; at most one runs at a time.
     @param callFromThread: runs a function in the reactor's thread.
     @param seconds: tells the time.
+    @param callLater: calls a function in so many seconds; L{None}: nothing is waited for.
     @ivar trouble: tells the log of what the disk refuses; to be called in the reactor's thread.
+    @ivar failures: how many syncs have failed.
     """
+
+    failures = 0
 
     _log = Logger()
 
@@ -166,12 +177,14 @@ class Commits:
         callInThread: Callable[..., object],
         callFromThread: Callable[..., object],
         seconds: Callable[[], float] = time.monotonic,
+        callLater: Callable[..., object] | None = None,
     ) -> None:
         self.trouble = Trouble(seconds)
         self._disk = disk
         self._mode = mode
         self._callInThread = callInThread
         self._callFromThread = callFromThread
+        self._callLater = callLater
         self._volumes: dict[int, Volume] = {}
         self._queue: list[_Waiting] = []
         self._alongside: dict[str, tuple[str, Volume]] = {}
@@ -215,11 +228,23 @@ class Commits:
     def _told(self, failure: object) -> None:
         """The fault of the last tick stands in the log already."""
 
+    def refused(self, error: OSError) -> Refused:
+        """What is told about a fault of the disk in the reactor's thread; the log is told of it."""
+        self.trouble.tell(self._log, "storage", "a message is refused or put off", error)
+        return refusal(error)
+
     def _start(self) -> None:
-        """Begin a tick, unless one runs."""
+        """Begin a tick, or a pause before it, unless one runs."""
         if self._running or not self._queue:
             return
         self._running = True
+        if self._callLater is not None and max(self._sizes) > 1:
+            self._callLater(PAUSE, self._begin)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Begin a tick."""
         self._sizes = (min(len(self._queue), GROUP), self._sizes[0])
         group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
         alongside, self._alongside = self._alongside, {}
@@ -241,11 +266,12 @@ class Commits:
         try:
             self.sync(touched)
         except OSError as error:
+            self.failures += 1
             faults.append(error)
             for waiting in group:
                 waiting.refused = waiting.refused or refusal(error)
         faults += self._undo(waiting for waiting in group if waiting.refused)
-        self._callFromThread(self._ticked, group, faults)
+        self._callFromThread(self._ticked, group, touched, faults)
 
     def _open(self, touched: Touched, alongside: dict[str, tuple[str, Volume]]) -> list[Exception]:
         """Take in the files that nobody waits for; so a fault here fails nobody."""
@@ -262,33 +288,29 @@ class Commits:
 
     def sync(self, touched: Touched) -> None:
         """
-        Return when all that was touched is on stable storage; close the files.
+        Return when all that was touched is on stable storage.
 
         @raise OSError: some of it is not, and nobody can say which.
         """
         disk = self._disk
-        try:
-            single = []
-            for volume in {volume for _, volume in touched.files} | set(touched.folders.values()):
-                files = [descriptor for descriptor, its in touched.files if its is volume]
-                folders = [path for path, its in touched.folders.items() if its is volume]
-                few = self._mode == "auto" and len(files) + len(folders) <= FEW and max(self._sizes) == 1
-                if volume.descriptor is None or few:
-                    single.append((files, folders))
-                else:
-                    disk.syncfs(volume.descriptor)
-            for files, _ in single:
-                if len(files) > 1:
-                    for descriptor in files:
-                        disk.begin(descriptor)
-            for files, folders in single:
+        single = []
+        for volume in {volume for _, volume in touched.files} | set(touched.folders.values()):
+            files = [descriptor for descriptor, its in touched.files if its is volume]
+            folders = [path for path, its in touched.folders.items() if its is volume]
+            few = self._mode == "auto" and len(files) + len(folders) <= FEW and max(self._sizes) == 1
+            if volume.descriptor is None or few:
+                single.append((files, folders))
+            else:
+                disk.syncfs(volume.descriptor)
+        for files, _ in single:
+            if len(files) > 1:
                 for descriptor in files:
-                    disk.fsync(descriptor)
-                for path in folders:
-                    syncFolder(disk, path)
-        finally:
-            for descriptor, _ in touched.files:
-                disk.close(descriptor)
+                    disk.begin(descriptor)
+        for files, folders in single:
+            for descriptor in files:
+                disk.fsync(descriptor)
+            for path in folders:
+                syncFolder(disk, path)
 
     def _undo(self, failed: Iterable[_Waiting]) -> list[Exception]:
         """Take back what failed."""
@@ -300,8 +322,11 @@ class Commits:
                 faults.append(error)
         return faults
 
-    def _ticked(self, group: list[_Waiting], faults: list[Exception]) -> None:
+    def _ticked(self, group: list[_Waiting], touched: Touched, faults: list[Exception]) -> None:
         """A tick has ended: the thread goes on, then whoever waited is told."""
+        for descriptor, _ in touched.files:
+            with suppress(OSError):  # what a close could tell, the sync has told
+                self._disk.close(descriptor)
         self._running = False
         ended = [waiting for waiting in group if waiting.ended or waiting.refused]
         self._queue[:0] = [waiting for waiting in group if not waiting.ended and not waiting.refused]

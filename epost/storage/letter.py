@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from epost.interfaces import IContent
@@ -82,7 +83,17 @@ class LetterDraft(Draft):
         """Under its last name."""
         return self.disk.create(self.path)
 
-    def step(self, touched: Touched) -> bool:
+    def commit(self) -> "Deferred[None]":
+        """Write it here: the committing thread would be as long at it, and wait for the interpreter between."""
+        if not self._refused:
+            try:
+                self._seal()
+            except OSError as error:
+                self._refused = self._commits.refused(error)
+                self.discard()
+        return super().commit()
+
+    def _seal(self) -> None:
         """Write with the seal, or seal what is written."""
         seal = format.Seal(len(self._head), self._size, self._sum).line()
         begun = self._made
@@ -92,6 +103,9 @@ class LetterDraft(Draft):
         descriptor = self.pour(seal + self._head)
         if begun:
             self.disk.overwrite(descriptor, seal)
+
+    def step(self, touched: Touched) -> bool:
+        """All is written."""
         self.handOver(touched)
         touched.folder(self._folder, self._volume)
         return True

@@ -322,7 +322,7 @@ class FaultyDiskTests(SynchronousTestCase):
 
     def test_noticeLeftBehind(self) -> None:
         """While a notice of a process before waits, be it under another retry number, none of its name is written."""
-        name = self.story.queue().notice(1)
+        name = numbered(1).notice(1)
         self.world.put(f"/work/holding/{name}-R0001", b"")
         self.story = Story(self.world, "fsync")
         self.story.start()

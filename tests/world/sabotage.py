@@ -309,7 +309,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "content of a mailbox not synced": Sabotage(("group",), doNotSyncMail),
     "content of a mailbox not synced, long": Sabotage(("long",), doNotSyncMail),
     "syncfs left out": Sabotage(("local", "crowd"), lambda patch: _deaf(patch, World, "syncfs")),
-    "fsync of a group left out": Sabotage(("group",), lambda patch: patch(Commits, "sync", _onlyClose)),
+    "fsync of a group left out": Sabotage(("group",), lambda patch: patch(Commits, "sync", lambda self, touched: None)),
     "no folder synced": Sabotage(("local", "relay"), lambda patch: patch(Touched, "folder", lambda *_: None)),
     "incoming not synced": Sabotage(("relay",), lambda patch: _without(patch, "/incoming")),
     "holding not synced": Sabotage(("held",), lambda patch: _without(patch, "/holding")),
@@ -318,7 +318,7 @@ SABOTAGES: dict[str, Sabotage] = {
         ("group",), lambda patch: patch(inbox.Box, "chain", lambda self, touched: None)
     ),
     "found in a mailbox, not synced": Sabotage(
-        ("twins", "group"), lambda patch: patch(inbox.Box, "names", lambda self, touched: None)
+        ("twins", "group"), lambda patch: patch(inbox.Box, "names", lambda self, touched: None), at="syncfs"
     ),
     "work folder not synced in its parents": Sabotage(("relay",), doNotSyncParents),
     "parents of an earlier process not synced": Sabotage(("relay",), doTrustParents, outcomes=("killed",), at="fsync"),
@@ -326,7 +326,7 @@ SABOTAGES: dict[str, Sabotage] = {
     "serial not synced": Sabotage(("local",), doNotSyncNumbers),
     "serial not synced in its folder": Sabotage(("relay",), doNotProveNumbers),
     "nothing waits for the disk": Sabotage(("local",), doAnswerAtOnce),
-    "reply before commit": Sabotage(("relay",), doAnswerClients),
+    "reply before commit": Sabotage(("relay",), doAnswerClients, at="fsync"),
     "reply after the first of two syncs": Sabotage(("local",), doAnswerAfterOneSync),
     "name given before the sync": Sabotage(("local",), doNameEarly, outcomes=("names", "torn"), at="syncfs"),
     "removed before the copy is durable": Sabotage(("twins",), doNotAwaitDelivery),
@@ -356,11 +356,6 @@ SABOTAGES: dict[str, Sabotage] = {
         ("group",), lambda patch: _deaf(patch, World, "begin"), "it only saves time: the fsync that follows proves"
     ),
 }
-
-
-def _onlyClose(self: Commits, touched: Touched) -> None:
-    for descriptor, _ in touched.files:
-        self._disk.close(descriptor)
 
 
 def found(sabotage: Sabotage, patch: Patch, folder: str, limit: int = 0) -> tuple[str, int]:

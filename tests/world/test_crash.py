@@ -11,11 +11,12 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from epost.mail.reply import Refused
 from epost.storage import draft, inbox, letter, serial
 from epost.storage.disk import IDisk
 from epost.storage.durable import Commits, Touched
 from tests.world.disk import PowerLost, World
-from tests.world.story import BOX, FOLDER, HEADING, Story, body
+from tests.world.story import BOX, FOLDER, HEADING, QUEUED, Story, body, envelope
 
 SEEDS = 5
 
@@ -95,6 +96,31 @@ class CrashTests(SynchronousTestCase):
                         self.assertFalse(isinstance(error, AssertionError))
                     for seed in range(SEEDS):
                         self.assertEqual(story.faults(Random(seed)), [], f"{mode}: {operation} {count}")
+
+    def test_writtenBeforeAFailedSync(self) -> None:
+        """What a syncfs that failed may have lost is not acknowledged behind the next one, which reports nothing."""
+        for box in (False, True):
+            world = World()
+            story = Story(world, "syncfs")
+            story.start()
+            story.mail()
+            story.turns.run()
+            name = story.name()
+            content = body(name, long=True)
+            draft = story.inbox.draft(BOX, name, HEADING) if box else story.spool.draft(name, envelope(name), QUEUED)
+            draft.write(content[:40000])
+            world.fault = nth("syncfs", 1)
+            story.queue()
+            story.turns.run()
+            draft.write(content[40000:])
+            ended = draft.commit()
+            story.turns.run()
+            self.failureResultOf(ended, Refused)
+            self.assertEqual(story.faults(Random(0)), [])
+            story.mail()
+            story.queue()
+            story.turns.run()
+            self.assertEqual(len(story.acknowledged), 3)
 
     def test_failedSyncLeavesNothing(self) -> None:
         """After a sync that failed the group's files are gone, and nothing of it is synced again as proof."""
@@ -212,6 +238,23 @@ class SabotageTests(SynchronousTestCase):
 
         self.assertEqual(wrong(Commits), [])
         self.found("got its 250 and is lost", wrong(Stubborn))
+
+    def test_writtenBeforeAFailedSync(self) -> None:
+        """What was written before a syncfs failed, and is believed to the next one."""
+        self.patch(Commits, "failures", property(lambda self: 0, lambda self, value: None))
+        wrong: set[str] = set()
+        for count in range(1, 10):
+            world = World()
+            story = Story(world, "syncfs")
+            story.start()
+            world.fault = nth("syncfs", count)
+            for _ in range(3):
+                story.queue()
+                story.queue(long=True)
+                story.turns.run()
+            for seed in range(SEEDS):
+                wrong.update(story.faults(Random(seed)))
+        self.found("got its 250 and is lost", sorted(wrong))
 
     def test_mailboxNotSyncedInItsParent(self) -> None:
         """A mailbox that was made and not synced above: it is lost with all that is in it."""
