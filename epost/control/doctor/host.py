@@ -181,7 +181,12 @@ def _volume(found: Findings, settings: Settings, path: Path, room: os.statvfs_re
     if room.f_files:
         text += f" and {room.f_favail:,} files"
     few = bool(room.f_files) and room.f_favail < files
-    if octets < kept or few:
+    if why := _takesNothing(path):
+        found.wrong(
+            f"{path} takes no file: {why}; {text.removeprefix(f'{path}: ')} are free",
+            "make room there; where it became read-only or fails, dmesg tells why: check the disk, mount it anew",
+        )
+    elif octets < kept or few:
         found.wrong(
             f"{text} are free, and {kept:,} and {files:,} are kept: new mail is refused with 452",
             "make room there, or lessen [spool] reserve_octets and reserve_files",
@@ -190,6 +195,19 @@ def _volume(found: Findings, settings: Settings, path: Path, room: os.statvfs_re
         found.remark(f"{text} are free; below {kept:,} and {files:,} new mail is refused", "make room there soon")
     else:
         found.ok(f"{text} are free; {kept:,} and {files:,} are kept")
+
+
+def _takesNothing(path: Path) -> str:
+    """Why a file system takes no file; empty where it does, or where it is not for us to write there."""
+    try:
+        with tempfile.TemporaryFile(dir=path) as file:  # without a name, where the system can
+            file.write(b"x")
+            file.flush()
+    except PermissionError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def clock(settings: Settings, now: Callable[[], float] = time.time) -> list[Finding]:
@@ -206,10 +224,14 @@ def clock(settings: Settings, now: Callable[[], float] = time.time) -> list[Find
         found.wrong(f"the clock shows the year {year}", mend)
         return found.all
     work = settings.folder if settings.folder.is_dir() and os.access(settings.folder, os.W_OK) else None
-    with tempfile.TemporaryFile(dir=work) as file:  # without a name, where the system can
-        file.write(b"x")
-        file.flush()
-        there = os.fstat(file.fileno()).st_mtime
+    there = here
+    try:
+        with tempfile.TemporaryFile(dir=work) as file:
+            file.write(b"x")
+            file.flush()
+            there = os.fstat(file.fileno()).st_mtime
+    except OSError as error:
+        found.remark(f"the file system's time was not looked at: {work} takes no file: {error.strerror}")
     if abs(there - here) > APART:
         where = work or tempfile.gettempdir()
         found.wrong(f"the file system of {where} is {there - here:+.0f} seconds away from this machine's clock", mend)

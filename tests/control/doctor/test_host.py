@@ -1,8 +1,11 @@
 """Tests of L{epost.control.doctor.host}: folders and rights, room, the clock."""
 
+import errno
 import os
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
@@ -124,6 +127,17 @@ class DiskTests(Case):
 
 class ClockTests(Case):
     """The clock of this machine by itself."""
+
+    def test_takesNothing(self) -> None:
+        """A disk that takes no file is told, and keeps nothing else from being looked at."""
+
+        def full(dir: Path) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        settings = self.half("backend").settings
+        self.patch(tempfile, "TemporaryFile", full)
+        self.assertFound(host.disk(settings), WRONG, "takes no file: Read-only file system; ", "dmesg")
+        self.assertFound(host.clock(settings), REMARK, "takes no file")
 
     def test_right(self) -> None:
         """Now is now."""
