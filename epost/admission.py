@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from epost.interfaces import IAdmission, IAllowance, IInbox, Usage
 from epost.mail.address import Address
-from epost.mail.decision import Because, Client, Decision, Scope
+from epost.mail.decision import Because, Client, Decision, Scope, Spent
 from epost.mail.reply import Refused
 from epost.mail.route import Local
 from epost.smtp import wording
@@ -301,15 +301,39 @@ class Admission:
         if directory.isInside(forward):
             return self._full(directory, forward) or decision
         spent = self._spent(directory, writers(directory, client, path, sender), taken)
-        if spent is not None:
+        if isinstance(spent, Because):
             return Decision(wording.sentTooMuch(), spent)
         # Postmaster is taken whatever the next hop says (RFC 5321 4.5.1).
         if self._verify is None or forward.key[0] == "postmaster" or not directory.hops.relay(forward.domain):
-            return decision
-        return self._verify(forward) or decision
+            return self._billed(decision, spent)
+        verdict = self._verify(forward) or decision
+        if isinstance(verdict, Deferred):
+            return verdict.addCallback(self._billed, spent)
+        return self._billed(verdict, spent)
 
-    def _spent(self, directory: Directory, people: Sequence[Account], taken: Sequence[Address]) -> Because | None:
-        """Count a recipient outside; what forbids it. In the name of a group nobody in particular has sent."""
+    def giveBack(self, spent: Sequence[Spent]) -> None:
+        """See L{IAdmission}."""
+        assert self._allowance is not None, "nobody else counts"
+        for each in spent:
+            self._allowance.giveBack(each)
+
+    def _billed(self, decision: Decision, spent: Spent | None) -> Decision:
+        """A decision with what was counted for it; where it refuses that is given back."""
+        if spent is None:
+            return decision
+        if decision.accepts:
+            return replace(decision, spent=spent)
+        self.giveBack((spent,))
+        return decision
+
+    def _spent(
+        self, directory: Directory, people: Sequence[Account], taken: Sequence[Address]
+    ) -> Because | Spent | None:
+        """
+        Count a recipient outside. In the name of a group nobody in particular has sent.
+
+        @return: what forbids it, or what was counted; L{None}: nobody counts.
+        """
         if self._allowance is None or len(people) != 1 or not people[0].details.allowed.limited:
             return None
         first = all(map(directory.isInside, taken))

@@ -3,7 +3,8 @@ What an account has used: what it sent to the outside, how full its mailbox is, 
 
 An hour is counted in buckets of five minutes and a day in buckets of an hour. A limit holds for the bucket that runs
 and all that began within the hour, or the day, before it: no hour has more than the limit, and who has used it up waits
-five minutes more than an hour at most. What is refused is not counted.
+five minutes more than an hour at most. What is refused is not counted: each recipient is when it is taken, so that
+many messages at one time do not pass together, and is given back when its message comes to nothing.
 
 Everything lies in L{IHints}, which a restart does not empty; a fact goes when its window is over. A bucket is known by
 the time at which it began, so a clock that jumps forgets or delays for a window, never for ever.
@@ -18,7 +19,7 @@ from zope.interface import implementer
 from epost.interfaces import IAllowance, IHints, Usage
 from epost.mail.address import Address
 from epost.mail.autoreply import AGAIN
-from epost.mail.decision import Allowed, Because
+from epost.mail.decision import Allowed, Because, Spent
 from epost.mail.route import Local
 from epost.mail.trace import date
 
@@ -48,6 +49,7 @@ class Window:
 
 HOUR = Window("hour", 300, 12)
 DAY = Window("day", 3600, 24)
+_WINDOWS = {window.name: window for window in (HOUR, DAY)}
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ class Allowance:
         self._warn = warn
         self._tallies: dict[tuple[str, str], _Tally] = {}  # at most two for each account
 
-    def spend(self, account: Address, allowed: Allowed, message: bool) -> Because | None:
+    def spend(self, account: Address, allowed: Allowed, message: bool) -> Because | Spent:
         """See L{IAllowance}. A window without a limit is not counted."""
         now, key = self._seconds(), _key(account)
         spent = []
@@ -112,9 +114,23 @@ class Allowance:
             for count in (tally.running, tally.total):
                 count.messages += message
                 count.recipients += 1
-            value = f"{tally.running.messages} {tally.running.recipients}"
-            self._hints.put(window.name, f"{tally.number}/{key}", value, window.over(tally.number))
-        return None
+            self._keep(window, key, tally.number, tally.running)
+        return Spent(account, message, tuple((window.name, tally.number) for window, tally in spent))
+
+    def giveBack(self, spent: Spent) -> None:
+        """See L{IAllowance}. Where the bucket is over, or its fact has gone, there is nothing to give back to."""
+        key = _key(spent.account)
+        for name, number in spent.buckets:
+            count = _count(self._hints.get(name, f"{number}/{key}"))
+            if count.recipients:
+                rest = _Count(max(count.messages - spent.message, 0), count.recipients - 1)
+                self._keep(_WINDOWS[name], key, number, rest)
+                self._tallies.pop((name, key), None)  # the sums are made anew from the facts
+
+    def _keep(self, window: Window, key: str, number: int, count: _Count) -> None:
+        """What stands in a bucket from now on."""
+        value = f"{count.messages} {count.recipients}"
+        self._hints.put(window.name, f"{number}/{key}", value, window.over(number))
 
     def _tally(self, window: Window, key: str, number: int) -> _Tally:
         """What counts now. @param number: of the bucket that runs."""

@@ -19,7 +19,7 @@ from epost.interfaces import IAdmission, IExpansion
 from epost.mail import listing
 from epost.mail.address import Address
 from epost.mail.copy import Copy
-from epost.mail.decision import Because, Client, Decision
+from epost.mail.decision import Because, Client, Decision, Spent
 from epost.mail.envelope import Envelope
 from epost.mail.reply import Refused
 from epost.mail.srs import Srs
@@ -211,3 +211,7 @@ class Returning:
         if original is None or path is not None or person:
             return Decision(wording.unknownUser(forward), _FOREIGN)
         return Decision(wording.recipientOk(forward), Because("srs", 0, f"returned to {original}"))
+
+    def giveBack(self, spent: Sequence[Spent]) -> None:
+        """See L{IAdmission}."""
+        self._admission.giveBack(spent)

@@ -13,7 +13,7 @@ from zope.interface import Attribute, Interface
 
 from epost.mail.address import Address
 from epost.mail.copy import Copy
-from epost.mail.decision import Allowed, Because, Client, Decision
+from epost.mail.decision import Allowed, Because, Client, Decision, Spent
 from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name
@@ -208,18 +208,24 @@ class IAdmission(Interface):
         @param taken: the recipients of the same message that were accepted so far.
         """
 
+    def giveBack(spent: Sequence[Spent]) -> None:
+        """A message came to nothing. @param spent: what its decisions about RCPT name; each is given back once."""
+
 
 class IAllowance(Interface):
     """What each account has sent to the outside in the last hour and day; remembered over restarts."""
 
-    def spend(account: Address, allowed: Allowed, message: bool) -> Because | None:
+    def spend(account: Address, allowed: Allowed, message: bool) -> Because | Spent:
         """
         Count one more recipient outside, if it is allowed.
 
         @param account: the account's own address.
         @param message: whether it is the first outside of its message, so that one more message is counted too.
-        @return: what forbids it, and then nothing was counted; L{None}: it may.
+        @return: what forbids it, and then nothing was counted; or what was.
         """
+
+    def giveBack(spent: Spent) -> None:
+        """Its message was not taken: count it no more. To be called once, soon or late."""
 
 
 class IHints(Interface):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 from epost.admission import Admission, Restrict, boxLimit, decideRecipient, decideSender, isOurs
 from epost.interfaces import IAdmission, IAllowance, IContent, IDraft, IInbox, Usage
 from epost.mail.address import Address, parseAddress, postmaster
-from epost.mail.decision import Allowed, Because, Client, Decision
+from epost.mail.decision import Allowed, Because, Client, Decision, Spent
 from epost.mail.fault import Fault
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
@@ -574,18 +574,28 @@ class Boxes:
 
 @implementer(IAllowance)
 class Purse:
-    """Lets everybody send to three recipients outside. @ivar spent: for each recipient account and message."""
+    """
+    Lets everybody send to three recipients outside.
+
+    @ivar spent: for each recipient account and message.
+    @ivar back: of those that were given back.
+    """
 
     def __init__(self) -> None:
         self.spent: list[tuple[str, bool]] = []
+        self.back: list[tuple[str, bool]] = []
 
-    def spend(self, account: Address, allowed: Allowed, message: bool) -> Because | None:
+    def spend(self, account: Address, allowed: Allowed, message: bool) -> Because | Spent:
         """See L{IAllowance}."""
         assert allowed == Allowed(recipientsPerHour=3)
         if len(self.spent) == 3:
             return Because("limit", 0, f"{account} has sent enough")
         self.spent.append((str(account), message))
-        return None
+        return Spent(account, message, ())
+
+    def giveBack(self, spent: Spent) -> None:
+        """See L{IAllowance}."""
+        self.back.append((str(spent.account), spent.message))
 
 
 class AllowanceTests(SynchronousTestCase):
@@ -632,6 +642,31 @@ class AllowanceTests(SynchronousTestCase):
         self.assertEqual(
             (decision.reply, decision.because.text), (wording.sentTooMuch(), "baito@test.jp has sent enough")
         )
+
+    def test_givenBack(self) -> None:
+        """The decision names what was counted, and that is given back."""
+        reverse, forward = parseAddress("baito@test.jp"), parseAddress("a@o.jp")
+        decision = self.admission.recipient(BAITO, reverse, self.admission.sender(BAITO, reverse, False), forward)
+        assert isinstance(decision, Decision) and decision.spent is not None
+        self.assertEqual((decision.reply.code, self.purse.back), (250, []))
+        self.admission.giveBack([decision.spent])
+        self.assertEqual(self.purse.back, self.purse.spent)
+
+    def test_unknownThere(self) -> None:
+        """Whom the next hop does not know is not counted, whether that is known at once or later; whom it knows is."""
+        forward = parseAddress("a@relay.jp")
+        no = Decision(wording.unknownUser(forward), Because("verification", 0, ""))
+        yes = Decision(wording.recipientOk(forward), Because("verification", 0, ""))
+        answers: list[Decision | Deferred[Decision] | None] = [no, succeed(no), yes, succeed(yes), None]
+        admission = Admission(self.admission._directory, None, lambda address: answers.pop(0), allowance=self.purse)
+        reverse = parseAddress("baito@test.jp")
+        sender = admission.sender(BAITO, reverse, False)
+        for taken, back in ((False, 1), (False, 2), (True, 2), (True, 2), (True, 2)):
+            self.purse.spent = []
+            decision = admission.recipient(BAITO, reverse, sender, forward)
+            if isinstance(decision, Deferred):
+                decision = self.successResultOf(decision)
+            self.assertEqual((decision.accepts, decision.spent is not None, len(self.purse.back)), (taken, taken, back))
 
     def test_nobodysAllowance(self) -> None:
         """Who has no limit, a group's name in the office, strangers and what is refused spend nothing."""

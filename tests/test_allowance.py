@@ -10,7 +10,7 @@ from epost.interfaces import IAllowance, Usage
 from epost.mail import trace
 from epost.mail.address import Address, parseAddress
 from epost.mail.autoreply import AGAIN
-from epost.mail.decision import Allowed
+from epost.mail.decision import Allowed, Spent
 from epost.mail.route import Local
 from epost.storage.hints import Hints
 from tests.world.disk import World
@@ -63,7 +63,7 @@ class AllowanceTests(_Case):
         for _ in range(count):
             outside = 0
             for _ in range(recipients):
-                outside += self.allowance.spend(account, allowed, not outside) is None
+                outside += isinstance(self.allowance.spend(account, allowed, not outside), Spent)
             taken += outside
         return taken
 
@@ -109,6 +109,68 @@ class AllowanceTests(_Case):
         self.assertEqual(self.send(100, both, recipients=2), 6)
         self.clock.advance(HOUR + 5 * MINUTE)
         self.assertEqual(self.send(100, both), 1)
+
+    def spent(self, allowed: Allowed, message: bool = True) -> Spent:
+        """One recipient, who is taken."""
+        spent = self.allowance.spend(USER1, allowed, message)
+        assert isinstance(spent, Spent)
+        return spent
+
+    def test_givenBack(self) -> None:
+        """What came to nothing makes room at once, of messages and recipients, and no more than it took."""
+        both = Allowed(messagesPerHour=2, recipientsPerDay=5)
+        self.send(1, both)
+        one, two = self.spent(both), self.spent(both, message=False)
+        self.assertEqual(self.send(9, both), 0)
+        self.allowance.giveBack(two)
+        self.assertEqual(self.send(9, both), 0)
+        self.allowance.giveBack(one)
+        self.assertEqual(self.send(9, both, recipients=9), 4)
+        self.assertEqual(self.send(9, both), 0)
+
+    def test_givenBackLater(self) -> None:
+        """However many buckets later, over a restart too: what was sent before it and after it is counted on."""
+        for window, allowed in ((HOUR, Allowed(messagesPerHour=9)), (DAY, Allowed(messagesPerDay=9))):
+            for later in (0.0, window / 12, window / 2, window):
+                for again in (False, True):
+                    self.setUp()
+                    self.send(2, allowed)
+                    spent = self.spent(allowed)
+                    self.clock.advance(later)
+                    self.send(1, allowed)
+                    if again:
+                        self.restart()
+                    self.allowance.giveBack(spent)
+                    self.assertEqual(self.send(9, allowed), 6, (window, later, again))
+                    self.restart()
+                    self.assertEqual(self.send(9, allowed), 0, (window, later, again))
+
+    def test_givenBackTooLate(self) -> None:
+        """What has ceased to count gives no more than there was, and leaves no fact."""
+        for window, allowed, wait in (
+            ("hour", Allowed(messagesPerHour=3), 65 * MINUTE),
+            ("day", Allowed(messagesPerDay=3), 25 * HOUR),
+        ):
+            self.setUp()
+            spent = self.spent(allowed)
+            self.clock.advance(wait)
+            self.send(1, allowed)
+            self.allowance.giveBack(spent)
+            self.assertIsNone(self.hints.get(window, f"{spent.buckets[0][1]}/user1@test.jp"))
+            self.assertEqual(self.send(9, allowed), 2)
+
+    def test_givenBackOfNothing(self) -> None:
+        """Where the facts were lost meanwhile nothing becomes less than nothing."""
+        allowed = Allowed(messagesPerHour=3, recipientsPerHour=10)
+        spent = [self.spent(allowed) for _ in range(3)]
+        key = f"{spent[0].buckets[0][1]}/user1@test.jp"
+        self.hints.put("hour", key, "1 8", NOON + HOUR)
+        for each in spent:
+            self.allowance.giveBack(each)
+        self.assertEqual(self.send(9, allowed, recipients=2), 5)
+        self.hints.forget("hour", key)
+        self.allowance.giveBack(spent[0])
+        self.assertIsNone(self.hints.get("hour", key))
 
     def test_slides(self) -> None:
         """No hour has more than the limit, wherever it begins; each message makes room an hour later, or soon after."""

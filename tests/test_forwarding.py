@@ -95,6 +95,19 @@ class ForwardingTests(SynchronousTestCase):
         self.assertIn("I am away.", lines)
         self.assertEqual(len(self.town.box("baito")), 2)
 
+    def test_refusedIsNotCounted(self) -> None:
+        """Who may send one message an hour to the outside still may where the first came to nothing, but not two."""
+        client = Client(self.town.desk, "192.168.0.102")
+        client.reply()
+        client.say("EHLO pc")
+        codes = [
+            client.mail("user1@test.jp", ["a@test-sample00.jp"], f"Subject: a\r\n\r\n{text}\r\n".encode())[:3]
+            for text in ("bare\n", "bare\n", "good")
+        ]
+        self.assertEqual(codes, ["554", "554", "250"])
+        client.say("MAIL FROM:<user1@test.jp>")
+        self.assertRegex(client.say("RCPT TO:<a@test-sample00.jp>"), "^450 4.7.1 ")
+
     def test_allowance(self) -> None:
         """Who has sent as much as he may hears so, and has one warning, as has postmaster."""
         client = Client(self.town.desk, "192.168.0.102")

@@ -75,6 +75,21 @@ class Allowed:
         return self != Allowed()
 
 
+@value(frozen=True, slots=True)
+class Spent:
+    """
+    What was counted for one recipient outside, so that it can be given back.
+
+    @ivar account: whose allowance it was.
+    @ivar message: whether its message was counted with it.
+    @ivar buckets: in which windows, by their names, and in which bucket of each.
+    """
+
+    account: Address
+    message: bool
+    buckets: tuple[tuple[str, int], ...]
+
+
 class Scope(enum.Enum):
     """To whom an accepted sender may write."""
 
@@ -90,12 +105,15 @@ class Decision:
     @ivar scope: of a decision on a sender: whom it may write to; without meaning where the reply refuses.
     @ivar octets: of a decision on a sender: the greatest message that it may hand over, where that is less than anybody
         may; 0: as anybody.
+    @ivar spent: of a decision on a recipient: what was counted for it, and is to be given back if the message comes to
+        nothing (L{epost.interfaces.IAdmission.giveBack}); L{None}: nothing.
     """
 
     reply: Reply
     because: Because
     scope: Scope = Scope.INSIDE
     octets: int = 0
+    spent: Spent | None = None
 
     @property
     def accepts(self) -> bool:

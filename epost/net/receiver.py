@@ -286,8 +286,9 @@ class Receiver(Protocol):
 
     def answer(self, reply: Reply, octets: int = 0, account: Address | None = None) -> None:
         """Answer the undecided event, now or after a Deferred; see L{ServerSession.answer}."""
-        if self._closing:
-            return  # nobody is there to hear it
+        if self._closing:  # nobody is there to hear it
+            self._transaction.discard()
+            return
         self.session.answer(reply, octets, account)
         if self._waiting:
             self._answered()

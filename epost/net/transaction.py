@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from epost.interfaces import Challenge, IAdmission, IDraft, IIntake, ILogin, ILogins, Outcome
 from epost.mail.address import Address
-from epost.mail.decision import Decision
+from epost.mail.decision import Decision, Spent
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
@@ -120,6 +120,7 @@ class Transaction:
         self.guest = guest
         self.draft: IDraft | None = None
         self._recipients: list[Address] = []
+        self._spent: list[Spent] = []  # for this message; given back unless it is taken
 
     def take(self, event: Event) -> None:
         """Do what an event of the session asks for."""
@@ -207,6 +208,8 @@ class Transaction:
     def _recipientDecided(self, decision: Decision, path: Address) -> None:
         if decision.accepts:
             self._recipients.append(path)
+            if decision.spent is not None:
+                self._spent.append(decision.spent)
         else:
             self.house.refusals.tell(self.guest.peer, "RCPT", path, decision, f" from <{self._mail.path or ''}>")
         self.guest.answer(decision.reply)
@@ -238,11 +241,13 @@ class Transaction:
         draft.commit().addCallbacks(self._committed, self._uncommitted)
 
     def _committed(self, result: object) -> None:
+        self._spent.clear()
         self._ended()
         self.guest.answer(wording.received(self._name, self.guest.session.client.extended))
 
     def _uncommitted(self, failure: Failure) -> None:
         self._ended()
+        self._giveBack()
         self._broken(failure)
 
     def _broken(self, failure: Failure) -> None:
@@ -270,6 +275,13 @@ class Transaction:
         if self.draft is not None:
             self.draft.discard()
             self._ended()
+        self._giveBack()
+
+    def _giveBack(self) -> None:
+        """The message has come to nothing: it was not sent."""
+        if self._spent:
+            spent, self._spent = self._spent, []
+            self.house.admission.giveBack(spent)
 
     def _ended(self) -> None:
         """No message is at hand any more."""

@@ -1,6 +1,7 @@
 """The receiving side on a network in memory: the dialogues, receivelog, patience, back-pressure, and untimely ends."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from zope.interface.verify import verifyObject
 from epost.interfaces import IAdmission, IDraft, IIntake, IReceiveLog
 from epost.mail import trace
 from epost.mail.address import Address
-from epost.mail.decision import Because, Decision
+from epost.mail.decision import Because, Decision, Spent
 from epost.mail.decision import Client as Peer
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name, numbered
@@ -88,6 +89,7 @@ class House:
     @ivar end: gives what C{commit} returns.
     @ivar drafts: all messages.
     @ivar sizes: what was announced of each.
+    @ivar back: the recipients for whom what was counted was given back. It is counted for each.
     """
 
     def __init__(self) -> None:
@@ -98,6 +100,7 @@ class House:
         self.end: Callable[[], Deferred[None]] = lambda: succeed(None)
         self.drafts: list[Draft] = []
         self.sizes: list[int] = []
+        self.back: list[str] = []
 
     def exempt(self, client: Peer) -> bool:
         """Nobody."""
@@ -112,7 +115,15 @@ class House:
     ) -> "Decision | Deferred[Decision]":
         """RCPT."""
         reply = self.rcpt()
-        return reply.addCallback(decided) if isinstance(reply, Deferred) else decided(reply)
+
+        def counted(reply: Reply) -> Decision:
+            return replace(decided(reply), spent=Spent(forward, True, ())) if reply.accepts else decided(reply)
+
+        return reply.addCallback(counted) if isinstance(reply, Deferred) else counted(reply)
+
+    def giveBack(self, spent: Sequence[Spent]) -> None:
+        """What was counted."""
+        self.back += [str(each.account) for each in spent]
 
     def name(self, size: int) -> Name:
         """Behind MAIL."""
@@ -602,6 +613,87 @@ class ReceiverTests(ReceiverCase):
         self.house.data = lambda: None
         client.say("DATA")
         self.assertEqual([str(path) for path in self.house.drafts[0].envelope.recipients], ["d@e.f"])
+
+    # What was counted for a message, and is given back where it comes to nothing.
+
+    def test_taken(self) -> None:
+        """Nothing is given back of a message that was taken, whatever becomes of its client and of the next one."""
+        commits, client = self.slow(), self.client(*OPEN, "DATA")
+        client.hear(".")
+        client.transport.loseConnection()
+        self.net.run(1)
+        commits[0].callback(None)
+        self.net.run(1)
+        self.assertIsNotNone(client.gone)
+        self.house.end = lambda: succeed(None)
+        for last in ("RSET", "EHLO pc", "QUIT"):
+            client = self.client(*OPEN, "DATA")
+            client.hear("text", ".", last)
+            client.transport.loseConnection()
+            self.net.run(10)
+        self.assertEqual(self.house.back, [])
+
+    def test_takenBefore(self) -> None:
+        """What was counted for the message before stays so where only the next one comes to nothing."""
+        client = self.client(*OPEN, "DATA")
+        client.hear(".", "MAIL FROM:<a@b.c>", "RCPT TO:<j@k.l>", "RSET")
+        self.assertEqual(self.house.back, ["j@k.l"])
+
+    def test_givenBack(self) -> None:
+        """It is given back once, for each recipient, however the message came to nothing."""
+        both = (*OPEN, "RCPT TO:<j@k.l>")
+        for lines in (("RSET",), ("EHLO pc",), ("QUIT",), ("DATA", "bare\n", "."), ("DATA", "half"), ()):
+            self.house.back.clear()
+            client = self.client(*both)
+            client.hear(*lines)
+            client.hear("RSET")
+            client.transport.loseConnection()
+            self.net.run(10)
+            self.assertEqual((lines, self.house.back), (lines, ["d@e.f", "j@k.l"]))
+
+    def test_givenBackUncommitted(self) -> None:
+        """So it is where the message cannot be stored, also when its client has gone, and for a next one anew."""
+        self.house.end = lambda: fail(Refused(Reply(452, ("full",), "4.3.1")))
+        client = self.client(*OPEN, "DATA")
+        self.assertEqual((client.hear("."), self.house.back), (["452 4.3.1 full"], ["d@e.f"]))
+        commits = self.slow()
+        client.hear(*OPEN[1:], "DATA", ".")
+        self.assertEqual(self.house.back, ["d@e.f"])
+        client.transport.loseConnection()
+        self.net.run(1)
+        commits[0].errback(Refused(Reply(451, ("no",), "4.3.0")))
+        self.net.run(10)
+        self.assertEqual(self.house.back, ["d@e.f"] * 2)
+
+    def test_givenBackRefusedAtData(self) -> None:
+        """Where DATA is put off the recipients stay counted: a second DATA may do."""
+
+        def data() -> None:
+            raise Refused(Reply(452, ("full",), "4.3.1"))
+
+        self.house.data = data
+        client = self.client(*OPEN)
+        client.hear("DATA")
+        self.assertEqual(self.house.back, [])
+        client.hear("RSET")
+        self.assertEqual(self.house.back, ["d@e.f"])
+
+    def test_givenBackTooLate(self) -> None:
+        """Whose recipient is counted when he has gone, or was told to leave, has it back."""
+        for told in (False, True):
+            self.house.back.clear()
+            self.house.rcpt = lambda: OK
+            client, answer = self.client(*OPEN), Deferred()
+            self.house.rcpt = lambda answer=answer: answer
+            client.hear("RCPT TO:<j@k.l>")
+            if told:
+                self.crowd.disperse(self.server, 10)
+            else:
+                client.transport.loseConnection()
+            self.net.run(1)
+            answer.callback(OK)
+            self.net.run(10)
+            self.assertEqual((sorted(self.house.back), self.server.calls), (["d@e.f", "j@k.l"], []))
 
     # Taking leave.
 
