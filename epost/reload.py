@@ -3,7 +3,11 @@ The directory in force: read at start, and again when a table changes or SIGHUP 
 
 Every second each table's place, size and time are looked at. What changed is read with all the others, and takes effect
 for the next decision only if nothing in any of them is wrong; else the faults are told, once, and the old directory
-stays in force (spec 3). An editor that is half-way through is simply looked at again.
+stays in force (spec 3).
+
+A table that is cut may be a good one with fewer rules. So a file that is written in place is read when two looks have
+found it the same; one that took another's place came whole, and is read at once. And one that said something and is now
+of 0 octets, as an editor leaves it on a full disk, is a fault: what is meant to be empty holds a comment.
 
 Of accounts there may be thousands, each with a sender.dat: such a file is looked at when its account writes to
 somebody, once a second at most, and stands and falls alone.
@@ -130,16 +134,29 @@ class Texts:
     @ivar roles: as L{build} takes them.
     @ivar members: the files that the table of lists names, by name.
     @ivar marks: the state of each file just before it was read; L{None}: there was none.
+    @ivar full: the files that held something.
     """
 
     roles: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     members: dict[str, bytes] = field(default_factory=dict)
     marks: dict[Path, Mark | None] = field(default_factory=dict)
+    full: set[Path] = field(default_factory=set)
 
     def read(self, path: Path) -> bytes:
         """A file. @raise OSError: it cannot be read."""
         self.marks[path] = _mark(path)  # before reading: what changes meanwhile is seen at the next look
-        return _read(path)
+        octets = _read(path)
+        if octets:
+            self.full.add(path)
+        return octets
+
+    def emptied(self, full: set[Path], settings: Settings) -> list[Fault]:
+        """The files that held something once and are empty. @param full: those that did."""
+        names = [(name, settings.path(name), octets) for name, octets in self.roles.values()]
+        if self.members:
+            beside = settings.path(self.roles["lists"][0]).parent
+            names += [(name, beside / name, octets) for name, octets in self.members.items()]
+        return [_emptied(name) for name, path, octets in names if not octets and path in full]
 
 
 def gather(settings: Settings, faults: list[Fault]) -> Texts:
@@ -163,9 +180,27 @@ def gather(settings: Settings, faults: list[Fault]) -> Texts:
     return found
 
 
+def _emptied(name: str) -> Fault:
+    """A table that held something and is empty. @param name: as an operator is told it."""
+    meant = f"what it held; if it is meant to be empty, one line: {_comment(name)}"
+    return Fault(name, 1, "is empty and was not", meant)
+
+
+def _comment(name: str) -> str:
+    """A table that says nothing, and says so."""
+    return "# none" if name.endswith(".toml") else "' none"
+
+
+def _empty(texts: Texts) -> list[Fault]:
+    """Remarks about tables that restrict, and are empty: nobody can tell whether they are meant to be."""
+    found = [name for role, (name, octets) in texts.roles.items() if role in ("effect", "details") and not octets]
+    return [Fault(name, 1, "is empty: it restricts nobody", f"rules, or one line: {_comment(name)}") for name in found]
+
+
 def readDirectory(settings: Settings, faults: list[Fault], notes: list[Fault]) -> Directory:
     """Read all tables of a configuration; see L{build} and L{gather}."""
     texts = gather(settings, faults)
+    notes += _empty(texts)
     return build(ground(settings), texts.roles, faults, notes, texts.members)
 
 
@@ -191,7 +226,10 @@ class Directories(Service):
     def __init__(self, settings: Settings, directory: Directory, clock: IReactorTime) -> None:
         """@param directory: as L{load} gave it."""
         self._settings = settings
-        self._seen = gather(settings, []).marks
+        texts = gather(settings, [])
+        self._seen = self._last = texts.marks
+        self._full = texts.full
+        self._notes = _empty(texts)
         self._subscribers: list[Callable[[], object]] = []
         self._looking = LoopingCall(self.look)
         self._looking.clock = clock
@@ -209,6 +247,8 @@ class Directories(Service):
     def startService(self) -> None:
         """Begin to look."""
         super().startService()  # type: ignore[no-untyped-call]
+        for note in self._notes:
+            self.log.warn("{note}", note=str(note))
         self._looking.start(LOOK, now=False)
 
     def stopService(self) -> None:
@@ -218,8 +258,11 @@ class Directories(Service):
             self._looking.stop()
 
     def look(self) -> None:
-        """Read the tables again if any of them has changed."""
-        if any(_mark(path) != mark for path, mark in self._seen.items()):
+        """Read the tables again if any of them has changed, and none is still being written."""
+        now = {path: _mark(path) for path in self._seen}
+        still = all(_whole(mark, self._seen[path], self._last.get(path)) for path, mark in now.items())
+        self._last = now
+        if still and now != self._seen:
             self.reload()
 
     def reload(self) -> bool:
@@ -230,8 +273,9 @@ class Directories(Service):
         """
         self.faults = []
         texts = gather(self._settings, self.faults)
-        self._seen = texts.marks
+        self._seen = self._last = texts.marks
         directory = build(ground(self._settings), texts.roles, self.faults, [], texts.members)
+        self.faults += texts.emptied(self._full, self._settings)
         if self.faults:
             self.faults.sort()
             for fault in self.faults:
@@ -239,6 +283,7 @@ class Directories(Service):
             self.log.error("the tables as they were before stay in force")
             return False
         self.current = directory
+        self._full = texts.full
         self.log.info("the tables were read again")
         for changed in self._subscribers:
             changed()
@@ -289,6 +334,8 @@ class Restrictions:
         restriction = readSender(path, faults)
         if restriction is None:
             return Restriction()
+        if before is not None and before.restriction != Restriction() and mark[1] == 0 and not faults:
+            faults.append(_emptied(str(path)))
         if not faults:
             return restriction
         for fault in faults:
@@ -328,3 +375,14 @@ def _mark(path: Path) -> Mark | None:
     except OSError as error:
         return 0, 0, error.errno or 1
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _whole(mark: Mark | None, read: Mark | None, last: Mark | None) -> bool:
+    """
+    Whether a file is not just being written.
+
+    @param mark: its state.
+    @param read: what that was when it was read.
+    @param last: what that was at the last look.
+    """
+    return mark is None or read is None or mark[2] != read[2] or mark in (read, last)

@@ -39,6 +39,7 @@ class DirectoriesTests(SynchronousTestCase):
         self.changes: list[int] = []
         self.there.subscribe(lambda: self.changes.append(1))
         self.said: list[str] = []
+        self.notes: list[str] = []
         globalLogPublisher.addObserver(self.observe)
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
         self.there.startService()
@@ -46,7 +47,9 @@ class DirectoriesTests(SynchronousTestCase):
 
     def observe(self, event: dict[str, object]) -> None:
         """Keep what the tables' log says."""
-        if event.get("log_namespace") == "epost.reload.Directories":
+        if event.get("log_namespace") == "epost.reload.Directories" and "note" in event:
+            self.notes.append(str(event["note"]))
+        elif event.get("log_namespace") == "epost.reload.Directories":
             self.said.append(str(event.get("fault") or event["log_format"]))
 
     def write(self, name: str, text: str) -> None:
@@ -99,23 +102,63 @@ class DirectoriesTests(SynchronousTestCase):
         self.assertEqual([fault.file for fault in self.there.faults], ["effect.dat", "gateway.dat"])
 
     def test_recovery(self) -> None:
-        """A table that was half written is read again when it is whole, and one that was gone when it is back."""
+        """A table that stayed half written is read again when it is whole, and one that was gone when it is back."""
         self.write("effect.dat", "user1@test.jp fal")
-        self.clock.advance(1)
+        self.clock.pump([1] * 2)
         os.remove(self.folder / "gateway.dat")
         self.clock.advance(1)
         self.assertIn('gateway.toml:8: [tables] gateway = "gateway.dat" cannot be read', "\n".join(self.said))
         self.write("effect.dat", "user1@test.jp false\n")
         self.write("gateway.dat", "test.jp, 127.0.0.1\n")
-        self.clock.advance(1)
+        self.clock.pump([1] * 2)
         self.assertTrue(self.refused("user1@test.jp"))
         self.assertEqual(self.there.faults, [])
+
+    def test_halfWritten(self) -> None:
+        """A table is not read while it grows; nor is what took the place of another one while that one grows."""
+        before = self.there()
+        for length in range(1, 6):
+            self.write("effect.dat", "user1@test.jp false\n" * length)
+            if length == 3:
+                self.write("new", "other.jp, 127.0.0.1\n")
+                os.replace(self.folder / "new", self.folder / "gateway.dat")
+            self.clock.advance(1)
+            self.assertIs(self.there(), before)
+        self.clock.advance(1)
+        self.assertTrue(self.refused("user1@test.jp"))
+        self.assertEqual((self.changes, self.said[:-1]), ([1], []))
+
+    def test_emptied(self) -> None:
+        """A table that is emptied is told, once, and the old ones stay in force; a comment takes what it said away."""
+        self.write("effect.dat", "")
+        self.clock.pump([1] * 5)
+        self.assertTrue(self.refused("baito@test.jp"))
+        why = "effect.dat:1: is empty and was not, expected what it held; if it is meant to be empty, one line: ' none"
+        self.assertEqual(self.said, [why, "the tables as they were before stay in force"])
+        self.assertFalse(self.there.reload())
+        self.write("effect.dat", "' none\n")
+        self.clock.pump([1] * 2)
+        self.assertFalse(self.refused("baito@test.jp"))
+        self.write("effect.dat", "")
+        self.clock.pump([1] * 2)
+        self.assertFalse(self.there.reload())  # a comment is something too
+
+    def test_emptyAtStart(self) -> None:
+        """What is empty at the start is taken as it is, with a remark; nobody can tell that it was not meant to be."""
+        self.write("effect.dat", "")
+        there = Directories(*load(str(self.folder / "gateway.toml"), "gateway"), self.clock)
+        there.startService()
+        self.addCleanup(there.stopService)
+        note = "effect.dat:1: is empty: it restricts nobody, expected rules, or one line: ' none"
+        self.assertEqual(self.notes, [note])
+        self.assertIn(note, list(map(str, check(str(self.folder / "gateway.toml"), "gateway")[1])))
+        self.assertTrue(there.reload())
 
     def test_pipe(self) -> None:
         """What one would have to wait for is no table; nobody waits for it."""
         os.remove(self.folder / "effect.dat")
         os.mkfifo(self.folder / "effect.dat")
-        self.clock.advance(1)
+        self.clock.pump([1] * 2)
         self.assertIn("cannot be read: it is no file", "\n".join(self.said))
 
     def test_reload(self) -> None:
@@ -183,27 +226,45 @@ class BackendTests(SynchronousTestCase):
         """A change of accounts.toml is in force within two seconds, if nothing is wrong in any table."""
         self.assertTrue(self.outside())
         self.write("accounts.toml", '["baito@test.jp"]\noutside = false\n')
-        self.clock.advance(1)
+        self.clock.pump([1] * 2)
         self.assertFalse(self.outside())
-        self.write("accounts.toml", "")
+        self.write("accounts.toml", "#\n")
         self.write("more/staff.txt", "baito\n")
-        self.clock.advance(1)
+        self.clock.pump([1] * 2)
         self.assertFalse(self.outside())
         self.assertEqual(
             [str(fault) for fault in self.there.faults],
             ["staff.txt:1: no domain: baito, expected one address a line"],
         )
-        self.write("more/staff.txt", "")
-        self.clock.advance(1)
+        self.write("more/staff.txt", "'\n")
+        self.clock.pump([1] * 2)
         self.assertTrue(self.outside())
+
+    def test_emptied(self) -> None:
+        """Accounts, what they may do, lists and members: each that is emptied keeps all as they were."""
+        self.write("accounts.toml", '["baito@test.jp"]\noutside = false\n')
+        self.clock.pump([1] * 2)
+        before = self.there()
+        for name in ("accounts.dat", "accounts.toml", "more/lists.toml", "more/staff.txt"):
+            text = (self.folder / name).read_text()
+            self.write(name, "")
+            self.clock.pump([1] * 3)
+            self.assertIs(self.there(), before, name)
+            told = [fault.file for fault in self.there.faults if fault.why == "is empty and was not"]
+            self.assertEqual(told, [name.replace("more/staff", "staff")])
+            self.write(name, text)
+            self.clock.pump([1] * 2)
+            self.assertEqual(self.there.faults, [])
+            before = self.there()
+        self.assertEqual((self.outside(), self.members()), (False, ["baito@test.jp"]))
 
     def test_members(self) -> None:
         """A file of members is looked at like a table; so is one that was not there when the list was written."""
         self.write("more/staff.txt", "bucho@test.jp\n")
-        self.clock.advance(1)
+        self.clock.pump([1] * 2)
         self.assertEqual(self.members(), ["bucho@test.jp"])
         self.write("more/lists.toml", LIST.replace("staff.txt", "new.txt"))
-        self.clock.advance(1)
+        self.clock.pump([1] * 2)
         self.assertEqual(
             [str(fault) for fault in self.there.faults],
             ['more/lists.toml:2: members = "new.txt" cannot be read: No such file or directory, '
@@ -211,7 +272,7 @@ class BackendTests(SynchronousTestCase):
         )  # fmt: skip
         self.assertEqual(self.members(), ["bucho@test.jp"])
         self.write("more/new.txt", "x@out.jp")
-        self.clock.advance(1)
+        self.clock.pump([1] * 2)
         self.assertEqual(self.members(), ["x@out.jp"])
         self.write("more/staff.txt", "no more looked at")
         before = self.there()
@@ -311,6 +372,23 @@ class RestrictionsTests(SynchronousTestCase):
         self.assertEqual(len(self.said), 2)
         self.assertIn('sender.dat:1: "1" behind the comma', self.said[0])
         self.write("*@out.jp")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "free")
+
+    def test_emptied(self) -> None:
+        """One that is emptied restricts as before, however often it is touched; a comment ends that."""
+        self.write("*@test.jp")
+        self.assertEqual(self.says(), "forbidden")
+        for touched in range(3):
+            self.write("")
+            os.utime(self.folder / "baito/sender.dat", (touched, touched))
+            self.clock.advance(1)
+            self.assertEqual(self.says(), "forbidden")
+        self.assertIn("sender.dat:1: is empty and was not", self.said[0])
+        self.write("'")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "free")
+        self.write("")
         self.clock.advance(1)
         self.assertEqual(self.says(), "free")
 
