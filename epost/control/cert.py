@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from epost.control.files import create, syncFolder
+from epost.control.files import LEFT, createAmong, syncFolder, unmade
 from epost.control.terminal import Failure, common, tell
 from epost.mail.address import domainKey
 
@@ -43,16 +43,15 @@ def selfSigned(options: argparse.Namespace) -> int:
     paths = {folder / KEY: (key, 0o600), folder / CHAIN: (chain, 0o644)}
     for path in paths:
         if os.path.lexists(path):
-            raise Failure(f"{path} is there already; nothing was made")
-    made: list[Path] = []
+            raise Failure(f"{path} is there already; nothing was made", LEFT)
     try:
-        for path, (octets, mode) in paths.items():
-            create(str(path), octets, mode)
-            made.append(path)
-        syncFolder(str(folder))
+        with unmade() as undoings:
+            for path, (octets, mode) in paths.items():
+                createAmong(undoings, str(path), octets, mode)
+            syncFolder(str(folder))
+    except KeyboardInterrupt:
+        raise Failure("interrupted; nothing was made") from None
     except OSError as error:
-        for path in made:
-            path.unlink()
         raise Failure(f"{error.filename or folder}: {error.strerror}; nothing was made") from error
     found = {"chain": str(folder.absolute() / CHAIN), "key": str(folder.absolute() / KEY), "names": names, "days": DAYS}
     words = [f"a certificate for {', '.join(names)}, good for {DAYS} days, and its key. Into the configuration:", ""]

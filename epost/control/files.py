@@ -10,13 +10,17 @@ Where nothing may be overwritten a file is made, whole or not at all (L{create})
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 
 from epost.control.terminal import Failure
 
 Mark = tuple[int, int, int, int]
+Owner = tuple[int, int] | None
 NOTHING = "nothing was changed"
+LEFT = "if a run that was killed, or a power cut, has left this, remove it and try again"
 
 
 def beside(path: str, what: str) -> str:
@@ -114,12 +118,13 @@ def syncFolder(path: str) -> None:
         os.close(descriptor)
 
 
-def create(path: str, octets: bytes, mode: int = 0o600, owner: tuple[int, int] | None = None) -> None:
+def create(path: str, octets: bytes, mode: int = 0o600, owner: Owner = None) -> None:
     """
     Write a file that is not there yet, and sync it; its name is the caller's to sync (L{syncFolder}).
 
     @param owner: user and group that it is given to; L{None}: it is whose process this is.
-    @raise OSError: one is there already, or it cannot be written and is gone again. The error names it.
+    @raise OSError: one is there already, or it cannot be written and is gone again, as it is after an interruption. The
+        error names it.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -127,11 +132,39 @@ def create(path: str, octets: bytes, mode: int = 0o600, owner: tuple[int, int] |
             os.fchown(descriptor, *owner)
         os.fchmod(descriptor, mode)
         _fill(descriptor, octets)
-    except OSError as error:
-        os.unlink(path)
-        raise OSError(error.errno, error.strerror, path) from error
+    except BaseException as error:
+        drop(path)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, path) from error
+        raise
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def unmade() -> Iterator[list[Callable[[], None]]]:
+    """
+    The undoing of what is made in the context, done from the last to the first if that ends with an exception: a full
+    disk, or an interruption. What cannot be undone is passed over.
+    """
+    undoings: list[Callable[[], None]] = []
+    try:
+        yield undoings
+    except BaseException:
+        for undo in reversed(undoings):
+            with suppress(OSError):
+                undo()
+        raise
+
+
+def createAmong(undoings: list[Callable[[], None]], path: str, octets: bytes, mode: int, owner: Owner = None) -> None:
+    """L{create}, within L{unmade}."""
+    undoings.append(partial(drop, path))  # before it is made: an interruption may come as soon as it is
+    try:
+        create(path, octets, mode, owner)
+    except FileExistsError:
+        undoings.pop()  # it is somebody else's
+        raise
 
 
 def _fill(descriptor: int, octets: bytes) -> None:

@@ -11,8 +11,11 @@ status. 0: done, and nothing is wrong; 1: something is; 2: the command was not u
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 
 from epost import __version__
 from epost.control import cert
@@ -57,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 2
     try:
-        done: int = options.run(options)
+        with _interruptible():
+            done: int = options.run(options)
         sys.stdout.flush()
         return done
     except Failure as failure:
@@ -69,6 +73,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(options, [f"{error.filename}: {error.strerror}" if error.filename else str(error)])
     except KeyboardInterrupt:
         return _failed(options, ["interrupted"])
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """What ends the process, a terminal that goes too, interrupts it as Ctrl-C does: half a work is undone or told."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _failed(options: argparse.Namespace, lines: Sequence[str]) -> int:

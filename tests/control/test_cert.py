@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import signal
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -69,6 +70,24 @@ class SelfTests(SynchronousTestCase):
             status, _, err = run(*words)
             self.assertEqual(status, 1)
             self.assertTrue(err)
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C, and what ends a process or its terminal, leave nothing behind; the process is as it was."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before = signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            self.addCleanup(signal.signal, number, before)
+            kept = signal.getsignal(number)
+            written: list[int] = []
+
+            def interrupted(descriptor: int, written: list[int] = written, number: int = number) -> None:
+                written.append(descriptor)
+                if len(written) == 2:
+                    signal.raise_signal(number)
+
+            self.patch(os, "fsync", interrupted)
+            status, out, err = run("--name", "mx.test.jp", "--out", str(self.folder))
+            self.assertEqual((status, out, err), (1, "", "interrupted; nothing was made\n"))
+            self.assertEqual((list(self.folder.iterdir()), signal.getsignal(number)), ([], kept))
 
     def test_full(self) -> None:
         """What could not be written to its end is taken away again, whichever of the two it is, and it is told."""

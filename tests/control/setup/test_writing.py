@@ -1,6 +1,8 @@
 """Tests of L{epost.control.setup.writing}: all files or none, and none that is there is touched."""
 
 import os
+from typing import Any
+from unittest import mock
 
 from epost.control.setup import texts, writing
 from epost.control.terminal import Failure
@@ -53,6 +55,30 @@ class NeverOverwritesTests(Case):
         with self.assertRaisesRegex(Failure, "No space left on device; nothing was written"):
             self.run_()
         self.assertNothingWritten()
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C at whichever file, between its making and its sync too: all is taken away again, and that is told."""
+        for step, last in ((os.fsync, 1), (os.fsync, 8), (os.open, 1), (os.open, 4), (os.mkdir, 1), (os.mkdir, 2)):
+            calls: list[object] = []
+
+            def interrupted(*words: Any, step: Any = step, last: int = last, calls: list[object] = calls) -> Any:
+                done = step(*words)
+                calls.append(done)
+                if len(calls) == last:
+                    raise KeyboardInterrupt
+                return done
+
+            told = self.assertRaisesRegex(Failure, "^interrupted; nothing was written$")
+            with mock.patch.object(os, step.__name__, interrupted), told:
+                self.run_()
+            self.assertNothingWritten()
+
+    def test_killed(self) -> None:
+        """What a killed run has left is named, and what to do with it."""
+        self.etc.mkdir()
+        (self.etc / "backend.toml").write_text("[ser")
+        with self.assertRaisesRegex(Failure, "already\n.*never overwrites\nif a run that was killed.* remove it"):
+            self.run_()
 
     def test_race(self) -> None:
         """A file that appears meanwhile is not overwritten, and the others go."""
