@@ -6,6 +6,9 @@ and all that began within the hour, or the day, before it: no hour has more than
 five minutes more than an hour at most. What is refused is not counted: each recipient is when it is taken, so that
 many messages at one time do not pass together, and is given back when its message comes to nothing.
 
+That somebody was told is remembered before it is written, so that nobody is told twice; what then could not be written
+is remembered for a minute alone, and tried again when there is cause behind that.
+
 Everything lies in L{IHints}, which a restart does not empty; a fact goes when its window is over. A bucket is known by
 the time at which it began, so a clock that jumps forgets or delays for a window, never for ever.
 """
@@ -13,6 +16,7 @@ the time at which it began, so a clock that jumps forgets or delays for a window
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -25,6 +29,7 @@ from epost.mail.trace import date
 
 REPLIES = 50  # automatic ones of an account in an hour
 NEARLY = 90  # per cent of a mailbox's limit at which its owner is warned
+LATER = 60.0  # seconds until what could not be written is tried again: not for each message on a full disk
 YEAR = 365 * 86400.0  # after which a mailbox that was nearly full all the time is warned of again
 
 
@@ -83,11 +88,14 @@ class Allowance:
     The facts are read when a bucket begins to run; until it is over the sums are at hand.
 
     @param seconds: tells the time, since 1970.
-    @param warn: called with an account and a text once in a window that is used up.
+    @param warn: called with an account and a text once in a window that is used up; fires with whether it was written.
     """
 
     def __init__(
-        self, hints: IHints, seconds: Callable[[], float], warn: Callable[[Address, str], object] = lambda a, b: None
+        self,
+        hints: IHints,
+        seconds: Callable[[], float],
+        warn: Callable[[Address, str], Deferred[bool]] = lambda account, text: succeed(True),
     ) -> None:
         self._hints = hints
         self._seconds = seconds
@@ -150,17 +158,19 @@ class Allowance:
     def _over(self, account: Address, window: Window, now: float, limit: str) -> Because:
         """Refuse, and warn the first time."""
         key, lasts = _key(account), window.over(0)
-        if self._hints.get(f"over-{window.name}", key, within=lasts) is None:
-            self._hints.put(f"over-{window.name}", key, limit, now + lasts)
+        kind = f"over-{window.name}"
+        if self._hints.get(kind, key, within=lasts) is None:
+            self._hints.put(kind, key, limit, now + lasts)
             number = int(now // window.bucket)
             counts = self._counts(window, key, number)
             sent = (place for place, count in enumerate(counts, number - window.buckets) if count.recipients)
-            self._warn(
+            warned = self._warn(
                 account,
                 f"{account} has sent to the outside as much as it may: {limit} within one {window.name}. What it sends "
                 f"now is refused, and may be sent again from {date(window.over(next(sent, number)))} on. "
                 f"If this is more than its owner knows of, others may have its password.",
             )
+            warned.addCallback(_shorten, self._hints, kind, key, limit, now + LATER)
         return Because("limit", 0, f"{account} may send to the outside {limit} per {window.name}")
 
 
@@ -170,7 +180,7 @@ class Quota:
 
     @param limit: what a mailbox may hold.
     @param seconds: tells the time, since 1970.
-    @param warn: called with a mailbox, its usage and its limit.
+    @param warn: called with a mailbox, its usage and its limit; fires with whether the warning was written.
     """
 
     def __init__(
@@ -178,7 +188,7 @@ class Quota:
         hints: IHints,
         seconds: Callable[[], float],
         limit: Callable[[Local], Usage],
-        warn: Callable[[Local, Usage, Usage], object],
+        warn: Callable[[Local, Usage, Usage], Deferred[bool]],
     ) -> None:
         self._hints = hints
         self._seconds = seconds
@@ -191,8 +201,9 @@ class Quota:
         warned = self._hints.get("full", key, within=YEAR) is not None
         nearly = _nearly(usage.octets, limit.octets) or _nearly(usage.messages, limit.messages)
         if nearly and not warned:
-            self._hints.put("full", key, f"{usage.octets} octets, {usage.messages} messages", self._seconds() + YEAR)
-            self._warn(box, usage, limit)
+            now, held = self._seconds(), f"{usage.octets} octets, {usage.messages} messages"
+            self._hints.put("full", key, held, now + YEAR)
+            self._warn(box, usage, limit).addCallback(_shorten, self._hints, "full", key, held, now + LATER)
         elif warned and not nearly:
             self._hints.forget("full", key)
 
@@ -222,6 +233,10 @@ class Answered:
         self._hints.put("replied", key, "", now + AGAIN)
         return True
 
+    def unwritten(self, account: Address, sender: Address) -> None:
+        """A reply could not be written. It counts among those of the hour all the same, so the tries have an end."""
+        self._hints.put("replied", f"{_key(account)}/{_key(sender)}", "", self._seconds() + LATER)
+
     def _count(self, account: Address, now: float) -> bool:
         """Count one more reply, if it may be; of those that may not be the log hears once in an hour."""
         key, number = _key(account), int(now // HOUR.bucket)
@@ -250,6 +265,12 @@ def _count(value: str | None) -> _Count:
     """Read what L{Allowance.spend} wrote, or an operator; what is no count is none."""
     messages, _, recipients = (value or "").partition(" ")
     return _Count(int(messages), int(recipients)) if messages.isdecimal() and recipients.isdecimal() else _Count()
+
+
+def _shorten(written: bool, hints: IHints, kind: str, key: str, value: str, until: float) -> None:
+    """Where a warning was not written, remember only for a moment that it was."""
+    if not written:
+        hints.put(kind, key, value, until)
 
 
 def _nearly(used: int, limit: int) -> bool:

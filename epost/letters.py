@@ -8,7 +8,8 @@ the message before it was taken.
 That a sender had his reply is remembered first, and the reply is written then. The other way round two messages of one
 moment would have two replies, and a crash could make one for each message that the queue delivers again; this way a
 crash between the two costs a courtesy. The memory itself is written within a second (L{epost.storage.hints}): who
-writes again after a crash in that second may have a second reply.
+writes again after a crash in that second may have a second reply. What the disk does not take is remembered for a
+minute alone (L{epost.allowance}): whoever gives cause behind that is told then.
 
 RFC 3834; RFC 5321 4.5.5.
 """
@@ -17,9 +18,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from epost.allowance import Answered
@@ -77,52 +79,54 @@ class Letters:
 
     def arrived(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
         """See L{IReplies}. Whatever is wrong here, the message has arrived."""
-        try:
-            self._answer(box, recipient, sender, header)
-        except Refused as refused:
-            self._log.warn(
-                "no automatic reply to {recipient}'s mail: {reply}", recipient=recipient, reply=refused.reply
-            )
-        except Exception:
-            self._log.failure("no automatic reply to {recipient}'s mail", recipient=recipient)
+        answered = maybeDeferred(self._answer, box, recipient, sender, header)
+        answered.addErrback(self._tell, "no automatic reply to {person}'s mail", recipient)
 
-    def _answer(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
+    def _answer(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> "Deferred[None] | None":
         directory, now = self._directory(), self._clock.seconds()
         account = directory.accounts.at(box)
         if account is None or account.details.reply is None or sender is None:
-            return
+            return None
         letter = autoreply.Letter(header)
         absence = account.details.reply
         named = (sender, *islice(letter.recipients(), NAMED))
         alone = [each for each in named if directory.aliased(each) == (account.address,)]  # a group is nobody's name
         own = [account.address, recipient, *alone]
         if autoreply.declined(letter, sender, own, absence, now) is not None:
-            return
+            return None
         ends = self._router.expand(sender)
-        if any(directory.lists.find(end) is not None for end in ends) or not self._answered.first(
-            account.address, sender
-        ):
-            return
-        name = numbered(self._serial.next())
-        messageId = f"{name}@{self._host}"
-        envelope, content = autoreply.compose(letter, sender, account.address, absence, messageId, now)
-        self._send(name, replace(envelope, recipients=ends), content, now)
+        whose = account.address
+        if any(directory.lists.find(end) is not None for end in ends) or not self._answered.first(whose, sender):
+            return None
+
+        def reply() -> "Deferred[None]":
+            name = numbered(self._serial.next())
+            envelope, content = autoreply.compose(letter, sender, whose, absence, f"{name}@{self._host}", now)
+            return self._send(name, replace(envelope, recipients=ends), content, now)
+
+        def unwritten(failure: Failure) -> Failure:
+            if isinstance(failure.value, Refused):  # a defect does not mend itself
+                self._answered.unwritten(whose, sender)
+            return failure
+
+        return maybeDeferred(reply).addErrback(unwritten)
 
     # Warnings.
 
-    def warnAllowance(self, account: Address, text: str) -> None:
+    def warnAllowance(self, account: Address, text: str) -> "Deferred[bool]":
         """
         An account has used up what it may send; postmaster is told too.
 
         @param text: the warning, one paragraph.
+        @return: fires with whether all is done: C{False}, it could not be written now.
         """
-        self._warn(account, (account, *self._postmaster(account)), f"{account} has reached its limit", text)
+        return self._warn(account, (account, *self._postmaster(account)), f"{account} has reached its limit", text)
 
-    def warnQuota(self, box: Local, usage: Usage, limit: Usage) -> None:
-        """A mailbox is nearly full. @param limit: 0: none."""
+    def warnQuota(self, box: Local, usage: Usage, limit: Usage) -> "Deferred[bool]":
+        """A mailbox is nearly full. @param limit: 0: none. @return: as in L{warnAllowance}."""
         account = self._directory().accounts.at(box)
         if account is None:
-            return
+            return succeed(True)  # nobody is to be warned
         held = []
         if limit.octets:
             held.append(f"{usage.octets} of {limit.octets} octets")
@@ -132,49 +136,55 @@ class Letters:
             f"The mailbox of {account.address} holds {' and '.join(held)}. When it is full, new mail is put off, and "
             "in the end returned to those who send it. Please delete what you do not need any more."
         )
-        self._warn(account.address, (account.address,), "Your mailbox is nearly full", text)
+        return self._warn(account.address, (account.address,), "Your mailbox is nearly full", text)
 
     def _postmaster(self, account: Address) -> tuple[Address, ...]:
         """Who looks after an account's domain, beside itself."""
         found = self._directory().postmasterFor(parseAddress(f"postmaster@{account.domain}"))
         return (found,) if found is not None and found != account else ()
 
-    def _warn(self, account: Address, people: tuple[Address, ...], subject: str, text: str) -> None:
+    def _warn(self, account: Address, people: tuple[Address, ...], subject: str, text: str) -> "Deferred[bool]":
         """A message of postmaster's. Whatever is wrong here, what it warns of has happened."""
-        now = self._clock.seconds()
-        try:
-            name = numbered(self._serial.next())
-            head = [
-                f"From: postmaster@{account.domain}",
-                *(f"To: {person}" for person in people[:1]),
-                *(f"Cc: {person}" for person in people[1:]),
-                f"Subject: {subject}",
-                f"Date: {trace.date(now)}",
-                f"Message-Id: <{name}@{self._host}>",
-                "Auto-Submitted: auto-generated",
-                "MIME-Version: 1.0",
-                "Content-Type: text/plain; charset=utf-8",
-                "Content-Transfer-Encoding: 8bit",
-                "",
-                *_folded(text),
-                "",
-            ]
-            ends = {end: None for person in people for end in self._router.expand(person)}
-            plain = all(person.ascii for person in (*people, *ends))
-            envelope = Envelope(None, tuple(ends), utf8=not plain, body="" if plain else "8BITMIME")
-            self._send(name, envelope, "\r\n".join(head).encode(), now)
-        except Refused as refused:
-            self._log.warn("{account} is not warned: {reply}", account=account, reply=refused.reply)
-        except Exception:
-            self._log.failure("{account} is not warned", account=account)
+        warned = maybeDeferred(self._warning, account, people, subject, text)
+        return warned.addCallbacks(lambda _: True, self._tell, errbackArgs=("{person} is not warned", account))
 
-    def _send(self, name: Name, envelope: Envelope, content: bytes, now: float) -> None:
-        """Into the queue."""
+    def _warning(self, account: Address, people: tuple[Address, ...], subject: str, text: str) -> "Deferred[None]":
+        now, name = self._clock.seconds(), numbered(self._serial.next())
+        head = [
+            f"From: postmaster@{account.domain}",
+            *(f"To: {person}" for person in people[:1]),
+            *(f"Cc: {person}" for person in people[1:]),
+            f"Subject: {subject}",
+            f"Date: {trace.date(now)}",
+            f"Message-Id: <{name}@{self._host}>",
+            "Auto-Submitted: auto-generated",
+            "MIME-Version: 1.0",
+            "Content-Type: text/plain; charset=utf-8",
+            "Content-Transfer-Encoding: 8bit",
+            "",
+            *_folded(text),
+            "",
+        ]
+        ends = {end: None for person in people for end in self._router.expand(person)}
+        plain = all(person.ascii for person in (*people, *ends))
+        envelope = Envelope(None, tuple(ends), utf8=not plain, body="" if plain else "8BITMIME")
+        return self._send(name, envelope, "\r\n".join(head).encode(), now)
+
+    # Both.
+
+    def _send(self, name: Name, envelope: Envelope, content: bytes, now: float) -> "Deferred[None]":
+        """Into the queue. Fails, as what it is made of, with L{Refused}: not now."""
         draft = self._spool.draft(name, envelope, now)
         draft.write(content)
-        sent: Deferred[None] = draft.commit()
-        sent.addCallback(lambda _: self._accepted(Entry(name, envelope, now, len(content))))
-        sent.addErrback(lambda failure: self._log.warn("{name} is not written: {why}", name=name, why=failure.value))
+        return draft.commit().addCallback(lambda _: self._accepted(Entry(name, envelope, now, len(content))))
+
+    def _tell(self, failure: Failure, words: str, person: Address) -> bool:
+        """Say in the log what was not written. @return: whether there is no use in another try: it is a defect."""
+        if isinstance(failure.value, Refused):
+            self._log.warn(f"{words}: {{reply}}", person=person, reply=failure.value.reply)
+            return False
+        self._log.failure(words, failure, person=person)
+        return True
 
 
 def _folded(text: str, width: int = 76) -> list[str]:

@@ -1,11 +1,12 @@
 """What accounts have used: windows that slide, one warning, and both over a restart."""
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from epost.allowance import REPLIES, YEAR, Allowance, Answered, Quota
+from epost.allowance import LATER, REPLIES, YEAR, Allowance, Answered, Quota
 from epost.interfaces import IAllowance, Usage
 from epost.mail import trace
 from epost.mail.address import Address, parseAddress
@@ -53,9 +54,15 @@ class AllowanceTests(_Case):
         """As a daemon does."""
         super().start()
         self.warned: list[tuple[Address, str]] = []
-        self.allowance = Allowance(
-            self.hints, self.clock.seconds, lambda account, text: self.warned.append((account, text))
-        )
+        self.written: Deferred[bool] = succeed(True)
+        self.allowance = Allowance(self.hints, self.clock.seconds, self.warn)
+
+    def warn(self, account: Address, text: str) -> "Deferred[bool]":
+        """A warning, which is remembered first, and written as the test wants."""
+        kinds = ("over-hour", "over-day")
+        self.assertTrue([kind for kind in kinds if self.hints.get(kind, "@".join(account.key)) is not None])
+        self.warned.append((account, text))
+        return self.written
 
     def send(self, count: int, allowed: Allowed, recipients: int = 1, account: Address = USER1) -> int:
         """Messages to so many recipients each. @return: how many recipients were taken."""
@@ -214,6 +221,25 @@ class AllowanceTests(_Case):
         self.clock.advance(5 * MINUTE)
         self.assertEqual((self.send(50, allowed), len(self.warned)), (5, 2))
 
+    def test_unwritten(self) -> None:
+        """A warning that could not be written is tried again soon, not at each refusal; after a restart too."""
+        allowed = Allowed(messagesPerHour=5)
+        self.written = Deferred()
+        self.send(50, allowed)
+        self.assertEqual(len(self.warned), 1)
+        self.written.callback(False)
+        self.send(50, allowed)
+        self.clock.advance(LATER - 1)
+        self.send(50, allowed)
+        self.assertEqual(len(self.warned), 1)
+        self.restart()
+        self.clock.advance(2)
+        self.send(50, allowed)
+        self.assertEqual(len(self.warned), 1)
+        self.clock.advance(2 * LATER)
+        self.send(50, allowed)
+        self.assertEqual(len(self.warned), 1)
+
     def test_whenAgain(self) -> None:
         """The warning names a time, and at that time there is room."""
         for allowed, wait in ((Allowed(messagesPerHour=2), 65 * MINUTE), (Allowed(recipientsPerDay=2), 25 * HOUR)):
@@ -280,9 +306,14 @@ class QuotaTests(_Case):
         super().start()
         self.warned: list[tuple[Local, Usage, Usage]] = []
         self.limit = Usage(1000, 10)
-        self.quota = Quota(
-            self.hints, self.clock.seconds, lambda box: self.limit, lambda *about: self.warned.append(about)
-        )
+        self.written: Deferred[bool] = succeed(True)
+        self.quota = Quota(self.hints, self.clock.seconds, lambda box: self.limit, self.warn)
+
+    def warn(self, box: Local, usage: Usage, limit: Usage) -> "Deferred[bool]":
+        """A warning, which is remembered first, and written as the test wants."""
+        self.assertIsNotNone(self.hints.get("full", "user1@test.jp"))
+        self.warned.append((box, usage, limit))
+        return self.written
 
     def warns(self, octets: int, messages: int = 0) -> bool:
         """Whether a usage brings a warning."""
@@ -308,6 +339,21 @@ class QuotaTests(_Case):
         self.assertFalse(self.warns(899))
         self.restart()
         self.assertTrue(self.warns(900))
+
+    def test_unwritten(self) -> None:
+        """A warning that could not be written is tried again, but not with each message of a moment."""
+        self.written = Deferred()
+        self.assertTrue(self.warns(950))
+        self.assertFalse(self.warns(951))
+        self.written.callback(False)
+        self.assertFalse(self.warns(952))
+        self.restart()
+        self.clock.advance(LATER - 1)
+        self.assertFalse(self.warns(953))
+        self.clock.advance(2)
+        self.assertTrue(self.warns(954))
+        self.clock.advance(2 * LATER)
+        self.assertFalse(self.warns(955))
 
     def test_noLimit(self) -> None:
         """Where there is no limit nothing is nearly full."""
@@ -337,6 +383,17 @@ class AnsweredTests(_Case):
         self.assertFalse(self.answered.first(USER1, ANNA))
         self.clock.advance(1)
         self.assertTrue(self.answered.first(USER1, ANNA))
+
+    def test_unwritten(self) -> None:
+        """Whose reply could not be written may have one soon, not at once; the tries count among those of the hour."""
+        self.assertTrue(self.answered.first(USER1, ANNA))
+        self.answered.unwritten(USER1, parseAddress("Anna@Test.jp"))
+        self.assertFalse(self.answered.first(USER1, ANNA))
+        self.clock.advance(LATER + 1)
+        self.assertTrue(self.answered.first(USER1, ANNA))
+        self.clock.advance(2 * LATER)
+        self.assertFalse(self.answered.first(USER1, ANNA))
+        self.assertEqual(self.answer(1000), REPLIES - 2)
 
     def answer(self, count: int, account: Address = USER1) -> int:
         """So many senders whom nobody has seen before. @return: how many are to have a reply."""

@@ -1,12 +1,14 @@
 """Automatic replies and warnings."""
 
+from collections.abc import Callable
 from email import message_from_bytes, policy
 
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from epost.allowance import Answered
+from epost.allowance import LATER, Answered
 from epost.expansion import Expansion
 from epost.interfaces import IReplies, Usage
 from epost.letters import Letters
@@ -124,6 +126,51 @@ class LettersTests(SynchronousTestCase):
         self.spool.ticks.faults.append(Reply(452, ("full",), "4.3.1"))
         self.assertEqual(self.arrive(sender="b@x.example"), 0)
         self.assertEqual((self.arrive(sender="c@x.example"), len(self.spool.entries)), (1, 1))
+
+    def test_triedAgain(self) -> None:
+        """A reply that could not be written is when its sender writes again; the log says whose mail has none."""
+        told = "no automatic reply to user1@test.jp's mail: {0}"
+        for number, (make, why) in enumerate(self.faults()):
+            make()
+            with capturedLogs() as events:
+                self.assertEqual(self.arrive(sender=f"{number}@x.example"), number)
+            self.assertEqual([formatEvent(event) for event in events], [told.format(why)])
+            self.assertEqual(self.arrive(sender=f"{number}@x.example"), number)
+            self.clock.advance(LATER + 1)
+            self.assertEqual(self.arrive(sender=f"{number}@x.example"), number + 1)
+            self.clock.advance(LATER + 1)
+            self.assertEqual(self.arrive(sender=f"{number}@x.example"), number + 1)
+
+    def test_triedAgainLater(self) -> None:
+        """While it is being written there is no second one."""
+        self.spool.ticks.manual = True
+        self.assertEqual((self.arrive(), self.arrive()), (0, 0))
+        self.spool.ticks.tick()
+        self.assertEqual((len(self.accepted), len(self.spool.ticks.waiting)), (1, 0))
+
+    def faults(self) -> "list[tuple[Callable[[], None], Reply]]":
+        """Each makes the next thing that is written fail, at another place."""
+        no, full = Reply(451, ("no",), "4.3.0"), Reply(452, ("full",), "4.3.1")
+        return [(lambda: self.serial.faults.append(no), no), (lambda: self.spool.ticks.faults.append(full), full)]
+
+    def test_unwarned(self) -> None:
+        """Who warns hears whether it was written; of a defect, that another try is of no use."""
+        for make, why in self.faults():
+            for warn in (
+                lambda: self.letters.warnAllowance(USER1, "x"),
+                lambda: self.letters.warnQuota(BOX, Usage(900, 9), Usage(1000, 10)),
+            ):
+                make()
+                with capturedLogs() as events:
+                    self.assertFalse(self.successResultOf(warn()))
+                self.assertEqual([formatEvent(event) for event in events], [f"user1@test.jp is not warned: {why}"])
+                self.assertTrue(self.successResultOf(warn()))
+        self.letters._accepted = lambda entry: 1 // 0
+        self.assertTrue(self.successResultOf(self.letters.warnAllowance(USER1, "x")))
+        self.assertEqual(self.arrive(), 4)
+        self.clock.advance(LATER + 1)
+        self.assertEqual(self.arrive(), 4)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_allowance(self) -> None:
         """Who has used up his limit is told, and postmaster is."""
