@@ -131,14 +131,20 @@ def _narrowed(directory: Directory, client: Client, path: Address | None, decisi
 def _foreign(directory: Directory, name: Address, path: Address) -> Because | None:
     """Why an account may not write as somebody; L{None}: it may."""
     account = directory.account(name)
-    if account is None:
-        return Because("matrix", 0, f"{name} is no account any more")
-    if account.details.disabled:
-        return account.details.lines["disabled"]
+    if account is None or account.details.disabled:
+        return _gone(directory, name)
     granted = any(map(account.details.grants, (path, directory.normal(path))))
     if granted or account in directory.named(path):
         return None
     return Because("matrix", 0, f"<{path}> is no address of {account.address}")
+
+
+def _gone(directory: Directory, name: Address) -> Because | None:
+    """Why an account that has logged in sends no more; L{None}: it may."""
+    account = directory.account(name)
+    if account is None:
+        return Because("matrix", 0, f"{name} is no account any more")
+    return account.details.lines["disabled"] if account.details.disabled else None
 
 
 def writers(directory: Directory, client: Client, path: Address | None, sender: Decision) -> "tuple[Account, ...]":
@@ -175,6 +181,9 @@ def decideRecipient(
     @param sender: what was decided about MAIL; a refusal of an address outside names what decided that.
     @param restrict: gives the sender.dat of an account.
     """
+    gone = _gone(directory, client.account) if client.account is not None else None
+    if gone is not None:
+        return Decision(wording.notYours(), gone)
     inside = directory.isInside(forward)
     if inside and not directory.exists(forward):
         return Decision(wording.unknownUser(forward), Because("matrix", 0, "to an internal address without account"))
@@ -215,18 +224,21 @@ def _unwanted(
     directory: Directory, people: set[Address], path: Address | None, believed: bool, forward: Address
 ) -> Decision | None:
     """
-    The refusal of a sender by a list that an address is, or leads to. A notice, which has none, no list takes.
+    The refusal of a sender by a list that an address is, or leads to.
+
+    A null one is not refused here, though no list takes a notice: it is also how other servers, our gateway among them,
+    ask whether an address is there.
 
     @param people: the accounts that write.
     @param believed: whether a path of ours is taken for whose it is.
     """
-    if path is not None and (believed or not directory.isLocal(path.domain)):
+    if path is None:
+        return None
+    if believed or not directory.isLocal(path.domain):
         people.add(directory.normal(path))
     for one in map(directory.lists.find, directory.aliased(forward)):
         if one is None:
             continue
-        if path is None:
-            return Decision(wording.looping(), one.because)
         posters = directory.posters[one.address.key]
         if posters is not None and not people & posters:
             return Decision(wording.posting(forward), one.because)

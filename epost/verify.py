@@ -2,10 +2,11 @@
 Whether the next hop would take a recipient: a RCPT probe with a cache, so that mail for unknown users is refused at the
 door and not returned to forged senders (spec 5).
 
-Only a 5xx refuses. No answer means accept: a back-end that is down must not turn mail away, it waits in the queue. Each
+Only a 5xx that speaks of the user refuses. No answer means accept: a back-end that is down must not turn mail away, it waits in the queue. Each
 next hop has its own places, and one that did not answer is not asked for a moment: it holds up no client of another.
 """
 
+import re
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
@@ -27,6 +28,9 @@ _log = Logger()
 REMEMBERED = 50_000  # addresses; about 300 octets each
 AT_ONCE = 100  # probes under way
 EACH = 5  # of them at one next hop
+# No such user (RFC 3463 3.2), or no word why. What is wrong with a probe says nothing of a message: a list takes no
+# null sender.
+_UNKNOWN = re.compile(r"5\.(?:0\.0|1\.\d+|2\.1)\Z")
 SILENT_SECONDS = 30.0  # for which a next hop that did not answer is not asked
 
 
@@ -136,7 +140,7 @@ class Verifier:
 
     def _heard(self, reply: Reply, address: Address, route: Onward) -> None:
         because = f"{route.destination} answered {safe(reply.written(enhanced=True)[0])}"
-        if reply.permanent:
+        if reply.permanent and _UNKNOWN.match(reply.status):
             decision = Decision(wording.unknownUser(address), Because("verification", 0, because))
             self._remember(address, decision, self.negative)
         else:

@@ -69,6 +69,12 @@ class ForwardingTests(SynchronousTestCase):
         reply = client.say("RCPT TO:<SRS0=AAAAAA=AA=x.example=victim@test.jp>")
         self.assertRegex(reply, "^550 5.1.1 ")
 
+    def test_strangerToAList(self) -> None:
+        """What somebody outside writes to a list comes through the gateway, which asks first whether it is there."""
+        self.assertTrue(self.hand("staff@test.jp", "user2@test-sample00.jp").startswith("250"))
+        self.town.net.run(600)
+        self.assertEqual(len(self.town.box("bucho")), 1)
+
     def test_manyMembers(self) -> None:
         """A list is one message of the queue, and is handed over to many at a time, from an address of its own."""
         self.town.net.hosts["192.168.0.103"].ports.clear()

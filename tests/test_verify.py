@@ -84,6 +84,13 @@ class VerifierTests(SynchronousTestCase):
             str(decision.because), 'verification "127.0.0.1:2525 answered 550 <x@test.jp> ... User unknown."'
         )
 
+    def test_otherRefusals(self) -> None:
+        """A 5xx for another reason than the user is about the probe, or what may be sent; the message will see."""
+        for number, text in enumerate(("5.4.6 it goes round in a loop", "5.7.1 no null sender", "5.3.4 too big")):
+            self.assertTrue(self.decided(f"y{number}@test.jp", Reply(554, (text,))).accepts, text)
+        for number, text in enumerate(("5.1.1 unknown", "5.1.10 null MX", "5.2.1 disabled", "no", "5.0.0 no")):
+            self.assertFalse(self.decided(f"z{number}@test.jp", Reply(550, (text,))).accepts, text)
+
     def test_answerIsMadeSafe(self) -> None:
         """What the next hop wrote goes into the log without an octet that a terminal would obey."""
         decision = self.decided("x@test.jp", Reply(550, ("\x1b[2J\r\x07\udcff",)))
