@@ -84,10 +84,12 @@ def prepare(path: str, octets: bytes, like: str) -> str:
             _fill(descriptor, octets)
         finally:
             os.close(descriptor)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             drop(new)
-        raise Failure(f"{path} cannot be written: {error.strerror}", NOTHING) from error
+        if isinstance(error, OSError):
+            raise Failure(f"{path} cannot be written: {error.strerror}", NOTHING) from error
+        raise
     return new
 
 

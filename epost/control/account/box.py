@@ -57,27 +57,35 @@ def aside(places: Places, account: Account, now: float) -> str:
     return os.path.join(places.fixed(), REMOVED, f"{name}.{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}")
 
 
-def move(old: str, new: str, running: bool) -> bool:
-    """
-    Move a mailbox, and what comes into the old one afterwards.
+def unmoved(old: str, new: str, why: str) -> tuple[str, str]:
+    """What is said where the accounts were changed and a mailbox has not followed."""
+    return (
+        f"the accounts were changed, but the mailbox {old} could not be moved to {new} as a whole: {why}",
+        "move what is left by hand while the daemon is stopped",
+    )
 
-    @param running: whether a daemon may still be delivering into it.
-    @return: whether there was one.
-    @raise Failure: it could not be moved. The words say where what is.
+
+def move(old: str, new: str, settings: Settings, running: bool = False) -> bool:
     """
-    if not os.path.isdir(old):
-        return False
+    Move a mailbox when a running daemon has read the tables, and what comes into the old one afterwards.
+
+    @param running: whether a daemon was running when the tables were changed.
+    @return: whether there was one.
+    @raise Failure: it could not be moved, or somebody interrupts. The words say where what is.
+    """
     try:
+        running = settle(settings) or running
+        if not os.path.isdir(old):
+            return False
         _carry(old, new)
         if running:
             time.sleep(LOOK)
             if os.path.isdir(old):
                 _carry(old, new)
     except OSError as error:
-        raise Failure(
-            f"the accounts were changed, but the mailbox {old} could not be moved to {new} as a whole: {error}",
-            "move what is left by hand while the daemon is stopped",
-        ) from error
+        raise Failure(*unmoved(old, new, str(error))) from error
+    except KeyboardInterrupt:
+        raise Failure(*unmoved(old, new, "interrupted")) from None
     if os.path.isdir(old):
         remark(f"something was left in {old}: names that are in {new} too")
     return True

@@ -148,22 +148,31 @@ class Books:
 
         @param steps: path and octets of a file, in the order in which they are written.
         @return: the tables as they are then.
-        @raise Failure: they would be faulty, a file could not be written, or somebody else changed one meanwhile.
+        @raise Failure: they would be faulty, a file could not be written, or somebody else changed one meanwhile or
+            interrupts; ends with L{NOTHING} or L{PART}, or all steps were made.
         """
         final = dict(steps)
         with self._prepared(final) as new:
             directory = self._checked(new)
             if self._look() != self._marks:
                 raise Failure("the tables were changed by somebody else meanwhile; nothing was changed, try again")
-            for number, (path, octets) in enumerate(steps):
-                try:
-                    if octets != final[path] or number:
+            made = 0
+            try:
+                for path, octets in steps:
+                    if octets != final[path] or made:
+                        new.pop(path, None)
                         new[path] = files.prepare(path, octets, self.accounts)
-                    files.take(new.pop(path), path)
-                except Failure as failure:
-                    told = [line for line in failure.lines if line != NOTHING]
-                    made = number + (NOTHING not in failure.lines)
-                    raise Failure(*told, *([] if made == len(steps) else [PART if made else NOTHING])) from failure
+                    files.take(new[path], path)
+                    del new[path]
+                    made += 1
+            except (Failure, KeyboardInterrupt) as error:
+                if isinstance(error, Failure):
+                    told = [line for line in error.lines if line != NOTHING]
+                    made += NOTHING not in error.lines
+                else:
+                    made += not all(map(os.path.lexists, new.values()))  # one has taken its place already
+                    told = ["interrupted, when the accounts were changed" if made == len(steps) else "interrupted"]
+                raise Failure(*told, *([] if made == len(steps) else [PART if made else NOTHING])) from error
         return directory
 
     def check(self, *steps: Step, aloud: bool = True) -> Directory:
@@ -183,6 +192,8 @@ class Books:
             for path, octets in contents.items():
                 new[path] = files.prepare(path, octets, self.accounts)
             yield new
+        except KeyboardInterrupt:
+            raise Failure("interrupted", NOTHING) from None
         finally:
             for path in new.values():
                 with suppress(OSError):

@@ -3,11 +3,15 @@ C{epost account rename} and C{remove}: accounts that go, and what becomes of the
 """
 
 import argparse
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from epost.control.account.box import aside, isRunning, messages, move, settle
-from epost.control.account.change import Books, Step, changing
+from epost.control.account.box import aside, isRunning, messages, move, unmoved
+from epost.control.account.change import PART, Books, Step, changing
 from epost.control.account.dat import CLOSED, named
+from epost.control.files import NOTHING
 from epost.control.terminal import Failure, config, remark, tell
 from epost.mail.address import Address
 from epost.tables.accounts import Account
@@ -30,13 +34,24 @@ def rename(options: argparse.Namespace) -> int:
         old, new = books.mailbox(account), books.mailbox(found)
         if old != new and messages(new):
             raise Failure(f"{new} holds mail of somebody who had that address; move it away first. Nothing was changed")
-        books.write(*steps)
+        with _ahead(old, new):
+            books.write(*steps)
         if old != new:
-            running = settle(books.settings) or running
-            move(old, new, running)
+            move(old, new, books.settings, running)
     remark(f"mail for {account.address} is refused from now on, unless aliases.dat has a line for it")
     tell(options, {"renamed": str(account.address), "to": str(address)}, f"{account.address} is now {address}")
     return 0
+
+
+@contextmanager
+def _ahead(old: str, new: str) -> Iterator[None]:
+    """Where the accounts were changed and something failed all the same: say that the mailbox has not followed."""
+    try:
+        yield
+    except Failure as failure:
+        if old == new or NOTHING in failure.lines or PART in failure.lines or not os.path.isdir(old):
+            raise
+        raise Failure(*failure.lines, *unmoved(old, new, "not begun")) from failure
 
 
 def _renamed(books: Books, account: Account, address: Address) -> list[Step]:
@@ -67,12 +82,12 @@ def remove(options: argparse.Namespace) -> int:
             closed.put(account.line, CLOSED)
             tables.remove(account.address)
             steps = [books.step(closed), books.step(tables), *steps]
-        books.write(*steps)
+        new = aside(books.places, account, now) if options.mailbox else box
+        with _ahead(box, new):
+            books.write(*steps)
         result = {"removed": str(account.address), "mailbox": box}
         if options.mailbox:
-            new = aside(books.places, account, now)
-            running = settle(books.settings)
-            result["mailbox"] = new if move(box, new, running) else ""
+            result["mailbox"] = new if move(box, new, books.settings) else ""
     words = f"{account.address} was removed; its mailbox is {result['mailbox']}"
     tell(options, result, words if result["mailbox"] else f"{account.address} was removed; it had no mailbox")
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from epost import reload
+from epost.control import files
 from epost.control.account.box import REMOVED
 from epost.control.account.change import PART
 from epost.control.files import NOTHING
@@ -318,27 +319,42 @@ class StepTests(ShellTestCase):
         for words in (("add", "keiyaku", "outside=no", "--stdin"), ("rename", "baito", "keiyaku"), ("remove", "baito")):
             for name in ("fsync", "replace"):
                 for number in range(15):
-                    told |= self.failing(words, name, number)
+                    told |= self.failing(words, name, number, OSError(errno.EIO, os.strerror(errno.EIO)))
         self.assertEqual(told, {NOTHING, PART, ""})
 
-    def failing(self, words: tuple[str, ...], name: str, number: int) -> set[str]:
-        """Let a call fail. @return: what was told of the change; nothing where there is no such call."""
+    def test_interrupted(self) -> None:
+        """Ctrl-C before or behind whichever sync or rename: the same, and no new file is left."""
+        told: set[str] = set()
+        for words in (("add", "keiyaku", "outside=no", "--stdin"), ("rename", "baito", "keiyaku")):
+            for name in ("fsync", "replace"):
+                for number in range(15):
+                    for behind in (False, True):
+                        told |= self.failing(words, name, number, KeyboardInterrupt(), behind)
+                        self.assertEqual(list(self.folder.glob(".*.new")), [])
+        self.assertEqual(told, {NOTHING, PART, ""})
+
+    def failing(
+        self, words: tuple[str, ...], name: str, number: int, error: BaseException, behind: bool = False
+    ) -> set[str]:
+        """Let a call fail, or when it is done. @return: what was told of the change; nothing: there is no such call."""
         self.write("accounts.dat", ACCOUNTS)
         self.write("accounts.toml", DETAILS)
         call, left = getattr(os, name), [number]
 
         def fail(*given: Any) -> None:
             left.append(left.pop() - 1)
-            if left[0] == -1:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            if left[0] == -1 and not behind:
+                raise error
             call(*given)
+            if left[0] == -1:
+                raise error
 
         patch = self.patch(os, name, fail)
         status = self.run_("account", *words, stdin=b"geheim")
         patch.restore()
         if status == 0:
             return set()
-        self.assertIn(os.strerror(errno.EIO), self.remarked)
+        self.assertIn("interrupted" if behind or not str(error) else os.strerror(errno.EIO), self.remarked)
         tables = self.octets(), self.octets("accounts.toml")
         came = b"keiyaku" in tables[0] or words[0] == "remove"
         went = b"baito" not in tables[0] or words[0] == "add"
@@ -395,6 +411,40 @@ class MailboxTests(ShellTestCase):
         self.assertEqual(self.held(self.inbox / "kacho"), [*found, "sender.dat"])
         self.assertFalse((self.inbox / "user1").exists())
         self.assertEqual(len(self.slept), 2)
+
+    def test_lastSync(self) -> None:
+        """Where the accounts were changed and their folder does not sync, it is told that the mailbox stays behind."""
+        call, sync = files.syncFolder, str(self.folder)
+        for words, new in ((["rename", "user1", "kacho"], "kacho"), (["remove", "user1", "--mailbox"], REMOVED)):
+            self.write("accounts.dat", ACCOUNTS)
+
+            def fail(path: str) -> None:
+                if os.path.samefile(path, sync):
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                call(path)
+
+            patch = self.patch(files, "syncFolder", fail)
+            self.assertEqual(self.run_("account", *words), 1)
+            patch.restore()
+            self.assertNotIn(b"user1", self.octets())
+            self.assertIn("accounts.dat was changed, but a power cut could undo it", self.remarked)
+            self.assertRegex(
+                self.remarked, f"mailbox .*/user1 could not be moved to .*{new}.*: not begun\nmove what is left"
+            )
+            self.assertEqual(len(self.held(self.inbox / "user1")), 2)
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C while the daemon is waited for: the same."""
+        (self.folder / "work/lock").touch()
+        self.addCleanup(FolderLock(str(self.folder / "work")).release)
+
+        def sleep(seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        self.patch(time, "sleep", sleep)
+        self.assertEqual(self.run_("account", "rename", "user1", "kacho"), 1)
+        self.assertEqual(self.octets().decode(), ACCOUNTS.replace("user1", "kacho"))
+        self.assertRegex(self.remarked, "mailbox .*/user1 could not be moved to .*/kacho as a whole: interrupted\nmove")
 
     def test_sameName(self) -> None:
         """Of two files of one name neither is lost."""
