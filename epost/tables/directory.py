@@ -19,7 +19,7 @@ from epost.tables.effect import EffectTable, Rule, readEffect
 from epost.tables.hops import HopTable, readHops
 from epost.tables.lists import List, ListTable, readLists
 from epost.tables.patterns import Network, Networks
-from epost.tables.ways import Sign, Way, circles, walk
+from epost.tables.ways import Known, Sign, Walk, Way, circles, walk, walked
 
 ROLES = ("effect", "gateway", "accounts", "details", "aliases", "lists")  # the keys of the texts that build takes
 
@@ -75,6 +75,7 @@ class Directory:
     local: frozenset[str] = field(init=False)
     literals: frozenset[str] = field(init=False)
     posters: Mapping[tuple[str, str], frozenset[Address] | None] = field(init=False, repr=False)
+    _known: Known = field(init=False, repr=False, compare=False, default_factory=Known)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -167,28 +168,35 @@ class Directory:
         return self.postmasterFor(target) is not None
 
     def ways(self, address: Address) -> tuple[Way, ...]:
-        """Where an address leads over aliases and forwarding: at least itself, each end once. A list is an end."""
-        start = self._start(address)
-        account = self.accounts.find(start)
-        if self.aliases.find(start, self.isName) is None and (account is None or not account.details.forward):
-            return (Way(start),)  # as most do: this is asked for every message
-        return walk(start, self._signs)
+        """
+        Where an address leads over aliases and forwarding: at least itself, each end once. A list is an end.
+
+        What has not moved is as the asker wrote it, what has is as the tables spell it.
+        """
+        return self._walked(address, forwards=True).ways
 
     def expand(self, address: Address) -> tuple[Address, ...]:
         """The addresses of L{ways}."""
-        return tuple(way.address for way in self.ways(address))
+        return self._walked(address, forwards=True).ends
 
     def aliased(self, address: Address) -> tuple[Address, ...]:
         """Where an address leads over aliases alone: whom it names, whatever they have done with their mail."""
-        start = self._start(address)
-        if self.aliases.find(start, self.isName) is None:
-            return (start,)
-        return tuple(way.address for way in walk(start, partial(self._signs, forwards=False)))
+        return self._walked(address, forwards=False).ends
 
-    def _start(self, address: Address) -> Address:
-        """The name of an address, our postmaster's being that of a person."""
+    def _walked(self, address: Address, forwards: bool) -> Walk:
+        """What is behind an address, which for most is nothing: this is asked for every message."""
         address = self.normal(address)
-        return self.postmasterFor(address) or address
+        start = self.postmasterFor(address) or address
+        alias = self.aliases.find(start, self.isName)
+        signs = partial(self._signs, forwards=forwards)
+        if alias is not None:
+            if alias.wild and any("*" in target.local for target in alias.targets):
+                return walked(walk(start, signs))  # each name has its own way
+            return self._known.find(alias.pattern, forwards, signs)
+        account = self.accounts.find(start) if forwards else None
+        if account is None or not account.details.forward:
+            return Walk((Way(start),), (start,))
+        return self._known.find(account.address, forwards, signs)
 
     def named(self, address: Address) -> tuple[Account, ...]:
         """The accounts that an address names: itself, or whom its aliases lead to."""

@@ -49,7 +49,47 @@ class Sign:
         return self.file, self.line
 
 
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """All ends of an address, as ways and as addresses."""
+
+    ways: tuple[Way, ...]
+    ends: tuple[Address, ...]
+
+
 Signs = Callable[[Address], Iterable[Sign]]
+
+
+class Known:
+    """
+    What was walked before, for as long as the tables stay: a group of a thousand costs milliseconds.
+
+    It is for names that stand in a table: a stranger can make up no others.
+
+    @param limit: how many ends are kept; the oldest walks go.
+    """
+
+    def __init__(self, limit: int = 100_000) -> None:
+        self._walks: dict[tuple[Address, bool], Walk] = {}
+        self._room = limit
+
+    def __len__(self) -> int:
+        return len(self._walks)
+
+    def find(self, start: Address, forwards: bool, signs: Signs) -> Walk:
+        """What L{walk} finds. @param forwards: tells two kinds of walks from one start."""
+        found = self._walks.get((start, forwards))
+        if found is None:
+            found = self._walks[start, forwards] = walked(walk(start, signs))
+            self._room -= len(found.ends)
+            while self._room < 0:
+                self._room += len(self._walks.pop(next(iter(self._walks))).ends)
+        return found
+
+
+def walked(ways: tuple[Way, ...]) -> Walk:
+    """Some ways, with their ends."""
+    return Walk(ways, tuple([way.address for way in ways]))
 
 
 def walk(start: Address, signs: Signs) -> tuple[Way, ...]:

@@ -2,9 +2,10 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost.mail.address import parseAddress, postmaster
+from epost.mail.address import Address, parseAddress, postmaster
 from epost.mail.fault import Fault
 from epost.mail.route import Hop
+from epost.tables import ways
 from epost.tables.directory import Directory, Ground, build
 from epost.tables.patterns import Networks, network
 
@@ -92,6 +93,51 @@ class AliasTests(SynchronousTestCase):
         self.assertEqual([str(note) for note in notes], [expected])
 
 
+class KnownTests(SynchronousTestCase):
+    """What costs time is found out once."""
+
+    def walks(self, there: Directory, *names: str) -> int:
+        """How often ways were walked while some addresses were asked for, each in all manners and twice."""
+        starts: list[Address] = []
+
+        def counted(start: Address, signs: ways.Signs) -> tuple[ways.Way, ...]:
+            starts.append(start)
+            return walk(start, signs)
+
+        walk = ways.walk
+        self.patch(ways, "walk", counted)
+        for address in map(parseAddress, names * 2):
+            there.exists(address), there.expand(address), there.aliased(address), there.named(address)
+        self.patch(ways, "walk", walk)
+        return len(starts)
+
+    def test_group(self) -> None:
+        """A group is walked once with forwarding and once without, however it is spelled and whatever its tag."""
+        group = "".join(f"all@test.jp\tx{number}@test.jp\n" for number in range(1000))
+        there, faults, _ = directory(f"{group}catch*@test.jp\tall@test.jp\n", separator="+")
+        self.assertEqual(faults, [])
+        self.assertEqual(self.walks(there, "all@test.jp", "ALL@test.jp", *(f"all+{n}@test.jp" for n in range(100))), 2)
+        self.assertEqual(len(there.expand(parseAddress("all+7@test.jp"))), 1000)
+        self.assertEqual(self.walks(there, *(f"catch{number}@test.jp" for number in range(100))), 2)
+        self.assertEqual(there.expand(parseAddress("catch@test.jp")), there.expand(parseAddress("all@test.jp")))
+
+    def test_forward(self) -> None:
+        """What an account forwards is walked once, and is not what its name alone leads to."""
+        there, _, _ = directory("a@test.jp\tuser1@test.jp\n", forward("user1", "me@home.example", keep=False))
+        self.assertEqual(self.walks(there, "user1@test.jp", "USER1@test.jp", "a@test.jp"), 3)
+        for name in ("user1@test.jp", "a@test.jp"):
+            self.assertEqual([str(each) for each in there.aliased(parseAddress(name))], ["user1@test.jp"])
+            self.assertEqual([str(each) for each in there.expand(parseAddress(name))], ["me@home.example"])
+
+    def test_ownWays(self) -> None:
+        """Where a wildcard carries the text on each name has its own way, of which nothing is kept."""
+        there, _, _ = directory("a-*@test.jp\t*@test.jp\na-*@test.jp\tx@else.jp\n")
+        for name in ("user1", "bucho"):
+            found = [str(each) for each in there.expand(parseAddress(f"a-{name}@test.jp"))]
+            self.assertEqual(found, [f"{name}@test.jp", "x@else.jp"])
+        self.assertEqual(len(there._known), 0)
+
+
 class ForwardTests(SynchronousTestCase):
     """Accounts that have their mail sent on."""
 
@@ -109,9 +155,9 @@ class ForwardTests(SynchronousTestCase):
         self.assertLeads(
             there,
             "User1@test.jp",
-            "User1@test.jp",
-            "me@home.example by User1@test.jp",
-            "bucho@test.jp by User1@test.jp",
+            "user1@test.jp",
+            "me@home.example by user1@test.jp",
+            "bucho@test.jp by user1@test.jp",
         )
         there, _, _ = directory(details=forward("user1", "me@home.example", keep=False))
         self.assertLeads(there, "user1@test.jp", "me@home.example by user1@test.jp")
