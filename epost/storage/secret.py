@@ -26,7 +26,7 @@ def secrets(disk: IDisk, root: str, random: bytes) -> list[bytes]:
     @param root: the work folder.
     @param random: at least thirty octets that nobody knows, for a new one.
     @raise OSError: it cannot be read or made.
-    @raise ValueError: the file is empty.
+    @raise ValueError: the file is empty, or of the zeros that a power cut leaves, with which anybody could sign.
     """
     path = f"{root}/{NAME}"
     try:
@@ -35,16 +35,17 @@ def secrets(disk: IDisk, root: str, random: bytes) -> list[bytes]:
         _make(disk, root, b64encode(random[:_OCTETS]) + b"\n")
         descriptor = disk.open(path)
     try:
-        found = disk.read(descriptor, _MOST, 0).split()
+        octets = disk.read(descriptor, _MOST, 0)
     finally:
         disk.close(descriptor)
-    if not found:
+    found = octets.split()
+    if not found or b"\0" in octets:
         raise ValueError(f"{path} holds no secret: remove it, and one is made")
     return found
 
 
 def _make(disk: IDisk, root: str, line: bytes) -> None:
-    """Under another name first: what stands under its own is whole."""
+    """Under another name first: what stands under its own is whole. @raise OSError: names the file."""
     path = f"{root}/{NAME}"
     with suppress(FileNotFoundError):
         disk.unlink(f"{path}.new")
@@ -52,6 +53,10 @@ def _make(disk: IDisk, root: str, line: bytes) -> None:
     try:
         disk.write(descriptor, line)
         disk.fsync(descriptor)
+    except OSError as error:
+        with suppress(OSError):
+            disk.unlink(f"{path}.new")
+        raise OSError(error.errno, error.strerror, path) from error
     finally:
         disk.close(descriptor)
     disk.rename(f"{path}.new", path)

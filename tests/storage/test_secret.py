@@ -34,6 +34,19 @@ class SecretTests(SynchronousTestCase):
         self.world.put("/work/srs.secret", b"\n")
         self.assertRaises(ValueError, secrets, self.world, "/work", RANDOM)
 
+    def test_zeros(self) -> None:
+        """What a power cut has made of it is no secret: anybody knows zeros."""
+        for octets in (bytes(41), b"old\n" + bytes(9)):
+            self.world.put("/work/srs.secret", octets)
+            self.assertRaisesRegex(ValueError, "/work/srs.secret holds no", secrets, self.world, "/work", RANDOM)
+
+    def test_full(self) -> None:
+        """A disk that is full at the first start is told with the file's name, and keeps no part of one."""
+        self.world.fault = lambda kind, path: errno.ENOSPC if kind == "write" else 0
+        error = self.assertRaises(OSError, secrets, self.world, "/work", RANDOM)
+        self.assertEqual((error.errno, error.filename), (errno.ENOSPC, "/work/srs.secret"))
+        self.assertEqual(self.world.names("/work"), [])
+
     def test_crashes(self) -> None:
         """Wherever the power goes, what was used is there afterwards."""
         for lifetime in range(20):
