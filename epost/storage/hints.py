@@ -42,7 +42,8 @@ _PART = 256 * 1024
 _LATEST = 253402300799  # the end of 9999
 
 _UNSAFE = re.compile("[\x00-\x20%\x7f-\xa0\u2028\u2029\ud800-\udfff]")
-_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([^ ]+) ([^ ]+) ([^\x00-\x1f\x7f\ud800-\udfff]*)\Z")
+_VALUE = r"[^\x00-\x1f\x7f\ud800-\udfff]{0,1000}"  # none is longer; of 4,301 digits Python makes no number, but a fault
+_LINE = re.compile(rf"(\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ([^ ]+) ([^ ]+) ({_VALUE})\Z")
 
 _Key = tuple[str, str]
 

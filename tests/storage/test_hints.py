@@ -184,6 +184,14 @@ class HintsTests(SynchronousTestCase):
         self.pass_()
         self.assertNotIn(b"rubbish", self.world.content(PATH))
 
+    def test_longValue(self) -> None:
+        """Ten thousand digits, which no Python reads as a number, are damage, and no value."""
+        self.world.put(
+            PATH, b"2026-12-07T12:00:00Z hour 5/a " + b"9" * 10_000 + b" 1\n2026-12-07T12:00:00Z replied a to a\n"
+        )
+        self.hints = self.make()
+        self.assertEqual((self.hints.get("hour", "5/a"), self.known("a")), (None, ["a"]))
+
     def test_zeros(self) -> None:
         """Zeros, as a power cut leaves them in a file, are told: what was counted is gone."""
         self.world.put(PATH, b"2026-12-07T12:00:00Z replied a to a\n" + bytes(4))
