@@ -222,10 +222,13 @@ def verification(backend: Half, hop: Hop, patience: float = PATIENCE) -> list[Fi
         return found.all
     if not asked[0].accepts or not asked[1].accepts:
         reply = next(one for one in asked if not one.accepts)
-        found.wrong(
-            f'the back-end at {hop}, asked about {account}, answers "{reply}": the gateway would refuse him',
-            "look into the back-end's own log, which names what decided",
-        )
+        said = f'the back-end at {hop}, asked about {account}, answers "{reply}"'
+        if reply.code < 500:
+            way = "look for a full disk, a full mailbox or a limit; the back-end's own log names what decided"
+            found.wrong(f"{said}: not now, mail for him waits", way)
+        else:
+            way = "look into the back-end's own log, which names what decided"
+            found.wrong(f"{said}: the gateway would refuse him", way)
     elif asked[2].accepts:
         found.remark(f"the back-end at {hop} takes mail for {unknown}: an alias catches all names")
     else:

@@ -98,6 +98,9 @@ class PairTests(Case):
 
         self.assertAllOk(found(lambda c: "550 unknown" if "nobody" in c else None))
         self.assertFound(found(lambda c: None), REMARK, "takes mail for nobody")
-        self.assertFound(found(lambda c: "550 no" if c[:4] == "MAIL" else None), WRONG, "asked about bucho@test.jp")
+        self.assertFound(found(lambda c: "550 no" if c[:4] == "MAIL" else None), WRONG, "gateway would refuse him")
+        full = found(lambda c: "452 Insufficient system storage." if c[:4] == "MAIL" else None)
+        self.assertFound(full, WRONG, 'bucho@test.jp, answers "452', "full disk")
+        self.assertNotIn("refuse", str(full))
         self.assertFound(found(lambda c: "" if c[:4] == "RCPT" else None), WRONG, "ended the conversation")
         self.assertFalse([word for word in sink.commands if word.upper().startswith("DATA")])
