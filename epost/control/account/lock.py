@@ -5,6 +5,7 @@ The running daemon is asked through its work folder (L{epost.login.desk}); its l
 """
 
 import argparse
+import os
 import time
 from dataclasses import asdict
 from ipaddress import ip_network
@@ -44,8 +45,11 @@ def _locks(folder: Path, running: bool) -> list[Lock]:
     What is locked.
 
     @param running: whether a daemon is, to which people log in.
-    @raise Failure: it has not written that down.
+    @raise Failure: it has not, or cannot have, written that down.
     """
+    if running and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        words = f"{folder / LOCKED} may be old: the disk is read-only, and the daemon can neither write nor remove it"
+        raise Failure(words, "its log tells what it locks")
     try:
         locks = readLocks(folder, time.time())
     except (ValueError, TypeError):

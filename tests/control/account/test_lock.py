@@ -1,6 +1,7 @@
 """Tests of L{epost.control.account.lock}: an end to a lock, in the daemon that runs."""
 
 import json
+import os
 import time
 
 from epost.login.desk import Desk, prepare
@@ -49,6 +50,15 @@ class UnlockTests(ShellTestCase):
         self.good("unlock", "*")
         self.desk.look()
         self.assertEqual(self.good("unlock"), "nobody is locked out\n")
+
+    def test_readOnly(self) -> None:
+        """On a read-only disk what stands there can be old: it is not told as if it were true."""
+        self.write("backend.toml", f'{CONFIG}[submission]\nreceiver = true\n[login]\nclear = ["127.0.0.1"]\n')
+        real = os.statvfs(self.folder)
+        self.patch(os, "statvfs", lambda path: os.statvfs_result((*real[:8], os.ST_RDONLY, real[9])))
+        said = self.refused("unlock")
+        self.assertIn("work/locked may be old: the disk is read-only", said)
+        self.assertNotIn("192.0.2.1", said)
 
     def test_noDaemon(self) -> None:
         """Where none runs that is told: there is nothing to forget."""
