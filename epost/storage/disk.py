@@ -123,6 +123,14 @@ class IDisk(Interface):
         """All names in a folder, in no order."""
 
 
+def _named(error: OSError, descriptor: int) -> OSError:
+    """A fault with the name of the file: of several file systems one wants to know which is full."""
+    try:
+        return OSError(error.errno, error.strerror, os.readlink(f"/proc/self/fd/{descriptor}"))
+    except OSError:  # no Linux, or no /proc
+        return error
+
+
 @implementer(IDisk)
 class Disk:
     """The disk of this machine."""
@@ -148,9 +156,12 @@ class Disk:
 
     def write(self, descriptor: int, octets: bytes) -> None:
         """Write until all is written: a disk that fills up takes a part first."""
-        done = os.write(descriptor, octets)
-        while done < len(octets):
-            done += os.write(descriptor, memoryview(octets)[done:])
+        try:
+            done = os.write(descriptor, octets)
+            while done < len(octets):
+                done += os.write(descriptor, memoryview(octets)[done:])
+        except OSError as error:
+            raise _named(error, descriptor) from error
 
     def append(self, path: str, octets: bytes) -> None:
         """Open, write, close; what is no file but a pipe is not waited for."""
@@ -174,13 +185,16 @@ class Disk:
 
     def fsync(self, descriptor: int) -> None:
         """Sync one."""
-        os.fsync(descriptor)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise _named(error, descriptor) from error
 
     def syncfs(self, descriptor: int) -> None:
         """Sync all."""
         if self._libc.syncfs(descriptor):
             number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+            raise _named(OSError(number, os.strerror(number)), descriptor)
 
     def reports(self, path: str) -> bool:
         """Linux 5.17 or later, and ext4, xfs or btrfs."""
