@@ -13,10 +13,11 @@ from email.header import Header
 from urllib.parse import quote
 
 from epost.mail.address import Address
-from epost.mail.autoreply import HEADER_OCTETS
 
 _ATEXT = "!#$&'*+/=?^_`{|}~.-"  # beside letters and digits; a % begins what is none
-_FOREIGN = re.compile(rb"^(?:list-[!-9;-~]*|precedence)[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
+_LINE_OCTETS = 998  # RFC 5322 2.1.1
+_FOREIGN = re.compile(rb"(?:list-[!-9;-~]*+|precedence)[ \t]*+(?::|\Z)", re.IGNORECASE)  # at \Z one that is too long
+_UNDECIDED = re.compile(rb"(?:[!-9;-~]*+[ \t]*+|\r)\Z")
 _PLAIN = re.compile(r"[ !#-\[\]-~]{1,60}\Z")
 
 
@@ -51,31 +52,43 @@ def _escaped(address: Address) -> str:
 
 class Cleaning:
     """
-    Takes the fields of other lists out of a message while it streams by.
+    Takes the fields of other lists out of a message while it streams by, however long its header is.
 
-    The header is kept until it ends; one longer than any that is looked at comes out as it is.
+    Nothing is kept but the begin of a line of which it is not yet clear which field it is. The header ends at an empty
+    line and nowhere else: who reads on behind a line that is no field is to find no field of a list either.
     """
 
     def __init__(self) -> None:
-        self._kept: bytearray | None = bytearray()
+        self._over = False
+        self._undecided = b""
+        self._inside = False  # whether the last part ended inside a line
+        self._dropping = False  # whether the last line belongs to what is taken out
 
     def feed(self, part: bytes) -> bytes:
         """@param part: the next octets. @return: what is to be stored now."""
-        if self._kept is None:
+        if self._over:
             return part
-        seen = max(len(self._kept) - 3, 0)  # what is in front was looked at
-        self._kept += part
-        over = self._kept.find(b"\r\n\r\n", seen) >= 0 or len(self._kept) > HEADER_OCTETS
-        if over or self._kept.startswith(b"\r\n"):
-            return self.finish()
-        return b""
+        block, begin, kept = self._undecided + part, 0, []
+        self._undecided = b""
+        while begin < len(block):
+            if not self._inside:
+                if block.startswith((b"\r\n", b"\n"), begin):
+                    self._over = True
+                    kept.append(block[begin:])
+                    break
+                if begin >= len(block) - _LINE_OCTETS and _UNDECIDED.match(block, begin):
+                    self._undecided = block[begin:]
+                    break
+                if block[begin] not in b" \t":
+                    self._dropping = _FOREIGN.match(block, begin) is not None
+            after = block.find(b"\n", begin) + 1
+            self._inside = not after
+            after = after or len(block)
+            if not self._dropping:
+                kept.append(block[begin:after])
+            begin = after
+        return b"".join(kept)
 
     def finish(self) -> bytes:
         """No header comes any more. @return: what is still to be stored."""
-        kept, self._kept = bytes(self._kept or b""), None
-        if kept.startswith(b"\r\n"):
-            return kept
-        end = kept.find(b"\r\n\r\n") + 2
-        if end < 2:
-            end = len(kept) if len(kept) <= HEADER_OCTETS else 0
-        return _FOREIGN.sub(b"", kept[:end]) + kept[end:]
+        return self._undecided
