@@ -60,7 +60,7 @@ class SelfTests(SynchronousTestCase):
             (self.folder / name).write_text("mine")
             status, _, err = run("--name", "mx.test.jp", "--out", str(self.folder))
             self.assertEqual(status, 1)
-            self.assertIn("is there already; nothing was made", err)
+            self.assertRegex(err, "is there already; nothing was made\nif a run that was killed.* remove it")
             self.assertEqual((self.folder / name).read_text(), "mine")
             self.assertFalse((self.folder / other).exists())
 
