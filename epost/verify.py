@@ -2,8 +2,9 @@
 Whether the next hop would take a recipient: a RCPT probe with a cache, so that mail for unknown users is refused at the
 door and not returned to forged senders (spec 5).
 
-Only a 5xx that speaks of the user refuses. No answer means accept: a back-end that is down must not turn mail away, it waits in the queue. Each
-next hop has its own places, and one that did not answer is not asked for a moment: it holds up no client of another.
+Only a 5xx that speaks of the user refuses. No answer means accept: a back-end that is down must not turn mail away, it
+waits in the queue. Each next hop has its own places, and one that did not answer is not asked for a moment: it holds up
+no client of another.
 """
 
 import re
