@@ -311,7 +311,7 @@ def build(
         _postmasterNotes(directory, faults, notes)
         _aliasNotes(directory, notes)
         _accountNotes(directory, faults, notes)
-        _listNotes(directory, notes)
+        _listNotes(directory, faults, notes)
     return directory
 
 
@@ -347,9 +347,17 @@ def _accountNotes(directory: Directory, faults: list[Fault], notes: list[Fault])
                 notes.append(Fault(where.table, where.line, why, "an account or an alias"))
 
 
-def _listNotes(directory: Directory, notes: list[Fault]) -> None:
-    """Whether the owner and the members of a list are somebody."""
+def _isList(directory: Directory, address: Address) -> bool:
+    """Whether an address is a list, or leads to one: then a notice to it, which no list takes, finds nobody."""
+    return any(directory.lists.find(end) is not None for end in directory.expand(address))
+
+
+def _listNotes(directory: Directory, faults: list[Fault], notes: list[Fault]) -> None:
+    """Whether the owner and the members of a list are somebody, and the owner is a person."""
     for one in directory.lists:
+        if _isList(directory, one.owner):
+            why = f"{one.owner}, owner of {one.address}, is a list, which takes no notices"
+            faults.append(Fault(one.file, one.line, why, "people; an alias may lead to several"))
         for person in (one.owner, *one.members):
             if directory.isLocal(person.domain) and not directory.exists(person):
                 role = "owner" if person is one.owner else "member"
@@ -369,3 +377,6 @@ def _postmasterNotes(directory: Directory, faults: list[Fault], notes: list[Faul
     elif directory.isLocal(ground.postmaster.domain) and not directory.exists(ground.postmaster):
         why = f"postmaster {ground.postmaster} is neither an account nor an alias"
         faults.append(Fault(ground.file, ground.postmasterLine, why, "the address of an account"))
+    elif _isList(directory, ground.postmaster):
+        why = f"postmaster {ground.postmaster} is a list, which takes no notices"
+        faults.append(Fault(ground.file, ground.postmasterLine, why, "people; an alias may lead to several"))

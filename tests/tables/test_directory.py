@@ -291,6 +291,18 @@ class ListTests(SynchronousTestCase):
             ],
         )
 
+    def test_listForAnOwner(self) -> None:
+        """What comes back to a list must find people: no list takes it, be it by an alias."""
+        board = POST.replace("staff@", "board@")
+        for owner in ("board", "chiefs"):
+            _, faults, _ = directory("chiefs@test.jp\tboard@test.jp\n", "", POST.replace("bucho", owner) + board)
+            why = f"lists.toml:1: {owner}@test.jp, owner of staff@test.jp, is a list, which takes no notices"
+            self.assertEqual([short(fault) for fault in faults], [why])
+        _, faults, _ = directory("", "", POST, postmaster=parseAddress("staff@test.jp"))
+        self.assertEqual(
+            [fault.why for fault in faults], ["postmaster staff@test.jp is a list, which takes no notices"]
+        )
+
 
 class TagTests(SynchronousTestCase):
     """Plus-addressing: a tag is its owner's business."""
