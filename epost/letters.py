@@ -14,9 +14,9 @@ minute alone (L{epost.allowance}): whoever gives cause behind that is told then.
 RFC 3834; RFC 5321 4.5.5.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from itertools import islice
+from functools import cached_property
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -35,7 +35,24 @@ from epost.mail.reply import Refused
 from epost.mail.route import Local
 from epost.tables.directory import Directory
 
-NAMED = 100  # recipients of a header among which an account is looked for
+
+class _Read:
+    """A message, read once for all who are away."""
+
+    def __init__(self, directory: Directory, header: bytes) -> None:
+        self.directory = directory
+        self.header = header
+        self.letter = autoreply.Letter(header, {*directory.local, *directory.literals})
+
+    @cached_property
+    def names(self) -> Mapping[Address, Collection[Address]]:
+        """Of accounts, by their addresses, those in the header that lead to nobody else: a group is nobody's name."""
+        found: dict[Address, set[Address]] = {}
+        for each in self.letter.recipients:
+            first, *others = self.directory.aliased(each)
+            if not others:
+                found.setdefault(first, set()).add(each)
+        return found
 
 
 @implementer(IReplies)
@@ -69,6 +86,7 @@ class Letters:
         self._clock = clock
         self._host = host
         self._accepted = accepted
+        self._last: _Read | None = None
 
     # Automatic replies.
 
@@ -87,15 +105,13 @@ class Letters:
         account = directory.accounts.at(box)
         if account is None or account.details.reply is None or sender is None:
             return None
-        letter = autoreply.Letter(header)
-        absence = account.details.reply
-        named = (sender, *islice(letter.recipients(), NAMED))
-        alone = [each for each in named if directory.aliased(each) == (account.address,)]  # a group is nobody's name
-        own = [account.address, recipient, *alone]
-        if autoreply.declined(letter, sender, own, absence, now) is not None:
+        whose, absence, read = account.address, account.details.reply, self._read(directory, header)
+        letter = read.letter
+        if autoreply.declined(letter, sender, absence, now) is not None or directory.aliased(sender) == (whose,):
+            return None
+        if autoreply.astray(letter, sender, {whose, recipient, *read.names.get(whose, ())}) is not None:
             return None
         ends = self._router.expand(sender)
-        whose = account.address
         if any(directory.lists.find(end) is not None for end in ends) or not self._answered.first(whose, sender):
             return None
 
@@ -110,6 +126,12 @@ class Letters:
             return failure
 
         return maybeDeferred(reply).addErrback(unwritten)
+
+    def _read(self, directory: Directory, header: bytes) -> _Read:
+        """A message, which as a rule is the one that arrived for somebody else just before."""
+        if self._last is None or self._last.directory is not directory or self._last.header != header:
+            self._last = _Read(directory, header)
+        return self._last
 
     # Warnings.
 

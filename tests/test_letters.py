@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from email import message_from_bytes, policy
+from functools import cached_property
 
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
@@ -12,14 +13,15 @@ from epost.allowance import LATER, Answered
 from epost.expansion import Expansion
 from epost.interfaces import IReplies, Usage
 from epost.letters import Letters
-from epost.mail.address import parseAddress
+from epost.mail import autoreply
+from epost.mail.address import Address, parseAddress
 from epost.mail.autoreply import AGAIN
 from epost.mail.entry import Entry
 from epost.mail.fault import Fault
 from epost.mail.reply import Reply
 from epost.mail.route import Local
 from epost.storage.hints import Hints
-from epost.tables.directory import Ground, build
+from epost.tables.directory import Directory, Ground, build
 from tests.storage.memory import MemorySerial, MemorySpool
 from tests.world.disk import World
 from tests.world.story import Turns
@@ -42,32 +44,37 @@ class LettersTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """user1 is away."""
-        faults: list[Fault] = []
-        texts = {
-            "accounts": ("accounts.dat", b"user1\tx\nbucho\tx\nkacho\tx\n"),
-            "details": ("accounts.toml", DETAILS.encode()),
-            "aliases": ("aliases.dat", ALIASES.encode()),
-            "lists": ("lists.toml", b'["staff@test.jp"]\nmembers = "staff.txt"\nowner = "bucho@test.jp"\n'),
-        }
-        members = {"staff.txt": b"user1@test.jp\n"}
-        ground = Ground("x", "mx", local=("test.jp",), mailboxes=True, postmaster=parseAddress("bucho@test.jp"))
-        there = build(ground, texts, faults, [], members)
-        assert not faults, faults
+        self.there = self.tables()
         self.clock, turns = Clock(), Turns()
         self.clock.advance(NOON)
         hints = Hints(World(), "/work", self.clock, turns.callInThread, turns.callFromThread)
         self.spool, self.serial = MemorySpool(), MemorySerial(186)
         self.accepted: list[Entry] = []
         self.letters = Letters(
-            lambda: there,
+            lambda: self.there,
             self.serial,
             self.spool,
-            Expansion(lambda: there),
+            Expansion(lambda: self.there),
             Answered(hints, self.clock.seconds),
             self.clock,
             "mx.test.jp",
             self.accepted.append,
         )
+
+    def tables(self, aliases: str = ALIASES) -> Directory:
+        """What is in force."""
+        faults: list[Fault] = []
+        texts = {
+            "accounts": ("accounts.dat", b"user1\tx\nbucho\tx\nkacho\tx\n"),
+            "details": ("accounts.toml", DETAILS.encode()),
+            "aliases": ("aliases.dat", aliases.encode()),
+            "lists": ("lists.toml", b'["staff@test.jp"]\nmembers = "staff.txt"\nowner = "bucho@test.jp"\n'),
+        }
+        members = {"staff.txt": b"user1@test.jp\n"}
+        ground = Ground("x", "mx", local=("test.jp",), mailboxes=True, postmaster=parseAddress("bucho@test.jp"))
+        there = build(ground, texts, faults, [], members)
+        assert not faults, faults
+        return there
 
     def arrive(self, to: str = "user1@test.jp", more: str = "", sender: str = "sato@x.example") -> int:
         """A message for user1. @return: how many replies there are so far."""
@@ -107,6 +114,30 @@ class LettersTests(SynchronousTestCase):
         for to, expected in (("one@test.jp", 1), ("both@test.jp", 0), ("staff@test.jp", 0), ("x@y.example", 0)):
             self.accepted.clear()
             self.assertEqual(self.arrive(to, sender=f"{to[0]}@z.example"), expected, to)
+
+    def test_readOnce(self) -> None:
+        """A message is read once, for however many it arrives; whom it names only where nothing else is against it."""
+        read: list[object] = []
+
+        class Counted(autoreply.Letter):
+            @cached_property
+            def recipients(self) -> tuple[Address, ...]:
+                read.append(self)
+                return super().recipients
+
+        self.patch(autoreply, "Letter", Counted)
+        self.assertEqual([self.arrive(more="Precedence: bulk\r\n"), self.arrive(sender="noreply@x.example")], [0, 0])
+        self.assertEqual(read, [])
+        for number in range(5):
+            self.assertEqual(self.arrive("one@test.jp", sender=f"{number}@z.example"), number + 1)
+        self.assertEqual(len(read), 1)
+        self.assertEqual((self.arrive("both@test.jp", sender="x@z.example"), len(read)), (5, 2))
+
+    def test_tablesChange(self) -> None:
+        """Whom a message names is told by the tables that are in force."""
+        self.assertEqual(self.arrive("both@test.jp"), 0)
+        self.there = self.tables("both@test.jp\tuser1@test.jp\n")
+        self.assertEqual(self.arrive("both@test.jp"), 1)
 
     def test_nobody(self) -> None:
         """Programs, the account itself under any name, lists and who has no address are not answered."""

@@ -13,11 +13,13 @@ RFC 3834 2 (when), 3.1 (what); RFC 2369, RFC 2919 (lists); RFC 5322 3.6.4 (Refer
 
 import re
 from base64 import b64encode, encodebytes
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import date
 from email.errors import HeaderParseError
 from email.header import decode_header
+from functools import cached_property
+from itertools import islice
 from typing import Protocol
 
 from epost.mail import trace
@@ -27,6 +29,7 @@ from epost.mail.safe import CONTROL
 
 AGAIN = 7 * 86400.0  # seconds until the same sender gets another (RFC 3834 2 wants some days)
 HEADER_OCTETS = 64 * 1024  # more of a header is not looked at
+NAMED = 100  # recipients of our domains among whom somebody is looked for; with more it is no letter to a person
 
 _JAPANESE = "ISO-2022-JP"
 _SUBJECT = 200  # characters
@@ -47,8 +50,10 @@ _SUPPRESS = frozenset(("all", "oof", "autoreply"))  # the others of its words ar
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*)", re.DOTALL)
 _FOLDED = re.compile(rb"\r?\n(?=[ \t])")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]+")
-# Nothing in it is longer than what is looked for: it takes a time that grows with the length alone.
-_MAILBOX = re.compile(r'(?:(?<![^\s<>,;:"()])[^\s<>,;:"()@]{1,64}|"(?:[^"\\]|\\.){0,64}")@[^\s<>,;:"()]{1,255}')
+_DOMAIN = re.compile(r'@([^\s<>,;:"()@]{1,255})')
+# What stands in front of it, in a piece that is hardly longer than what is looked for.
+_LOCAL = re.compile(r'(?:(?<![^\s<>,;:"()])[^\s<>,;:"()@]{1,64}|"(?:[^"\\]|\\.){0,64}")\Z')
+_LOCAL_CHARACTERS = 131
 _IDENTIFIER = re.compile(r"<[!-;=?-~]{1,248}>")  # short enough for a line of its own
 _RE = re.compile(r"re\s*:", re.IGNORECASE)
 
@@ -77,10 +82,12 @@ class Letter:
     What is to be known of the message that came.
 
     @param header: its header, with or without what follows; lines ended by CRLF or LF.
+    @param domains: ours, as they are compared.
     @ivar fields: the values of each field, unfolded, by its name in lower case.
     """
 
-    def __init__(self, header: bytes) -> None:
+    def __init__(self, header: bytes, domains: Iterable[str] = ()) -> None:
+        self._domains = domains
         self.fields: dict[str, list[str]] = {}
         for line in _FOLDED.sub(b"", header[:HEADER_OCTETS].partition(b"\n\r\n")[0].partition(b"\n\n")[0]).split(b"\n"):
             found = _FIELD.match(line)
@@ -98,34 +105,46 @@ class Letter:
         return {word for value in plain for word in re.split(r"[\s,]+", value.lower()) if word}
 
     def addressed(self, own: Iterable[Address]) -> bool:
-        """Whether it names one of some addresses as a recipient."""
+        """Whether it names one of some addresses of ours as a recipient."""
         keys = {address.key for address in own}
-        return any(address.key in keys for address in self.recipients())
+        return any(address.key in keys for address in self.recipients)
 
-    def recipients(self) -> Iterator[Address]:
-        """Whom it names as recipients."""
-        for text in _MAILBOX.findall(self.all(*_TO)):
+    @cached_property
+    def recipients(self) -> tuple[Address, ...]:
+        """
+        Whom of us it names as recipients; of more than L{NAMED} the first ones.
+
+        Others are not read: of a header of 64 KiB full of international domains that takes a second.
+        """
+        ours, text, found = set(_spellings(self._domains)), self.all(*_TO), []
+        domains = (domain for domain in _DOMAIN.finditer(text) if domain[1].lower() in ours)
+        for domain in islice(domains, NAMED):
+            local = _LOCAL.search(text[max(domain.start() - _LOCAL_CHARACTERS, 0) : domain.start()])
             with suppress(AddressError):
-                yield parseAddress(text)
+                found.append(parseAddress(f"{local[0] if local else ''}{domain[0]}"))
+        return tuple(found)
 
 
-def declined(
-    letter: Letter, sender: Address | None, own: Sequence[Address], absence: Absence, now: float
-) -> str | None:
+def _spellings(domains: Iterable[str]) -> Iterator[str]:
+    """Domains as they are compared and as people write them."""
+    for domain in domains:
+        yield domain
+        with suppress(UnicodeError):
+            yield domain.encode("ascii").decode("idna")
+
+
+def declined(letter: Letter, sender: Address | None, absence: Absence, now: float) -> str | None:
     """
-    Why a message gets no automatic reply.
+    Why a message gets no automatic reply, whomever it names.
 
     @param sender: its reverse path.
-    @param own: the account's addresses: its own, its aliases, and that which the message came to.
     @param now: seconds since 1970.
-    @return: some words of ours for the log; L{None}: it gets one, unless its sender had one lately.
+    @return: some words of ours; L{None}: it may get one.
     """
     if sender is None:
         return "it has a null reverse path"
     if not absence.on(date.fromtimestamp(now)):  # days are days where the server is
         return "there is none on this day"
-    if sender.key in {address.key for address in own}:
-        return "it is from the account itself"
     if _PROGRAMS.match(sender.local):
         return "its sender is a program or a list"
     if letter.words("auto-submitted") - {"no"}:
@@ -138,6 +157,18 @@ def declined(
         return "its sender wants none"
     if "multipart/report" in letter.words("content-type"):
         return "it is a notice"
+    return None
+
+
+def astray(letter: Letter, sender: Address, own: Collection[Address]) -> str | None:
+    """
+    Why a message is not from somebody to an account.
+
+    @param own: the account's addresses: its own, its aliases, and that which the message came to.
+    @return: as L{declined}.
+    """
+    if sender in own:
+        return "it is from the account itself"
     if not letter.addressed(own):
         return "it does not name the account as a recipient"
     return None

@@ -11,8 +11,9 @@ from itertools import product
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost.mail.address import parseAddress
-from epost.mail.autoreply import Letter, compose, declined
+from epost.mail import autoreply
+from epost.mail.address import Address, parseAddress
+from epost.mail.autoreply import NAMED, Letter, astray, compose, declined
 
 NOON = 1796040000.0  # 2026-11-30 12:00 UTC
 ANNA = parseAddress("anna@example.jp")
@@ -61,7 +62,8 @@ def why(
 ) -> str | None:
     """Why there is no reply."""
     path = parseAddress(sender) if sender else None
-    return declined(Letter(header + b"\r\nTo: nobody@example.jp\r\n"), path, OWN, away or Away(), now)
+    letter = Letter(header + b"\r\nTo: nobody@example.jp\r\n", ["test.jp"])
+    return declined(letter, path, away or Away(), now) or (path and astray(letter, path, OWN))
 
 
 def reply(header: bytes = HEADER, away: Away | None = None, sender: str = "anna@example.jp") -> EmailMessage:
@@ -186,6 +188,28 @@ class DeclinedTests(SynchronousTestCase):
             self.assertEqual(why(f"To: {to}\r\n".encode()), "it does not name the account as a recipient", to)
         self.assertIsNotNone(why(b"Subject: user1@test.jp\r\nX-To: user1@test.jp\r\n"))
 
+    def test_othersAreNotRead(self) -> None:
+        """Of thousands of recipients so many in our domains are read, and no others."""
+        read: list[str] = []
+
+        def counted(text: str) -> Address:
+            read.append(text)
+            return parseAddress(text)
+
+        self.patch(autoreply, "parseAddress", counted)
+        others = ", ".join(f"{number}@あ{number}.jp" for number in range(3000))
+        self.assertIsNone(why(f"To: {others}, user1@test.jp\r\n".encode()))
+        self.assertEqual(read, ["user1@test.jp"])
+        for most, expected in ((NAMED - 1, True), (NAMED, False)):
+            before = ", ".join(f"x{number}@test.jp" for number in range(most))
+            self.assertEqual(why(f"To: {before}, user1@test.jp\r\n".encode()) is None, expected, most)
+
+    def test_internationalDomain(self) -> None:
+        """A domain of ours is found in both of its spellings."""
+        for text in ("me@例え.jp", "me@xn--r8jz45g.jp", "me@XN--R8JZ45G.JP"):
+            letter = Letter(f"To: {text}\r\n".encode(), ["xn--r8jz45g.jp", "[10.0.0.1]", "xn--a-ecp.ru"])
+            self.assertEqual(letter.recipients, (parseAddress("me@例え.jp"),), text)
+
     def test_days(self) -> None:
         """From the first day on to the last one, both with all their hours."""
         away = Away(first=date(2026, 11, 29), last=date(2026, 11, 30))
@@ -232,7 +256,7 @@ class ComposeTests(SynchronousTestCase):
     def test_answersNoReply(self) -> None:
         """Two of us do not answer each other for ever, even where a null path is lost on the way."""
         _, octets = compose(Letter(HEADER), USER1, ANNA, Away(), "1@x", NOON)
-        self.assertEqual(declined(Letter(octets), ANNA, OWN, Away(), NOON), "it was sent automatically")
+        self.assertEqual(declined(Letter(octets), ANNA, Away(), NOON), "it was sent automatically")
 
     def test_subject(self) -> None:
         """The set one; else the original's behind one Re:, however it was encoded; cut where it is long."""
