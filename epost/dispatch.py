@@ -31,7 +31,7 @@ from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
 from epost.mail.retry import Patience
 from epost.mail.route import Held, Local, Nowhere, Onward, Route
-from epost.returns import Letterhead, Returns, isLetter
+from epost.returns import Letterhead, Returns, isLetter, isReply
 
 RECIPIENTS = 100  # of one transaction: every server takes as many (RFC 5321 4.5.3.1.8)
 PAUSE = 60.0  # seconds after a fault of ours
@@ -242,7 +242,8 @@ class Dispatcher(Service):
                 raise ValueError("a local route without mailboxes")
             heading = trace.delivery(parcel.envelope.sender, parcel.recipients[0])
             if not _reached(errand.message.entry, host):
-                bounded = not isLetter(errand.message.entry)  # it may say just that the mailbox is full
+                # A warning may say just that the mailbox is full. Who gets an automatic reply is easily made up.
+                bounded = not isLetter(errand.message.entry) or isReply(parcel.content)
                 await self.inbox.deliver(box, errand.name, heading, parcel.content, bounded)
                 sender = parcel.envelope.sender
                 if self.replies is not None and self.replies.awaits(box, sender):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from epost.interfaces import IDraft, IInbox, IRouter, ISenderLog, ISpool
+from epost.interfaces import IContent, IDraft, IInbox, IRouter, ISenderLog, ISpool
 from epost.mail import autoreply, trace
 from epost.mail.address import Address
 from epost.mail.entry import Attempt, Entry, Fate, Outcome
@@ -47,6 +47,12 @@ class Letterhead:
 def isLetter(entry: Entry) -> bool:
     """Whether we wrote a message, and it is no notice: a warning to somebody here, or an automatic reply."""
     return entry.envelope.sender is None and not entry.envelope.client and not entry.name.isNotice
+
+
+def isReply(content: IContent) -> bool:
+    """Whether a letter of ours is an automatic reply. @raise Refused: it cannot be read now."""
+    header = next(iter(content.parts()), b"")
+    return "auto-replied" in autoreply.Letter(header).words("auto-submitted")
 
 
 class Returns:
@@ -113,10 +119,9 @@ class Returns:
     def _isReply(self, entry: Entry) -> bool:
         """Whether a letter of ours is an automatic reply; where it cannot be read now it is none."""
         try:
-            header = next(iter(self._spool.content(entry.name).parts()), b"")
+            return isReply(self._spool.content(entry.name))
         except Refused:
             return False
-        return "auto-replied" in autoreply.Letter(header).words("auto-submitted")
 
     def _late(self, entry: Entry) -> dict[int, Outcome]:
         """The recipients of whose delay the sender is to be told now."""
