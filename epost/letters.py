@@ -107,12 +107,13 @@ class Letters:
             return None
         whose, absence, read = account.address, account.details.reply, self._read(directory, header)
         letter = read.letter
-        if autoreply.declined(letter, sender, absence, now) is not None or directory.aliased(sender) == (whose,):
+        writer, *others = directory.aliased(sender)  # a tag is nobody else, and a group nobody at all
+        if autoreply.declined(letter, sender, absence, now) is not None or writer == whose or others:
             return None
         if autoreply.astray(letter, sender, {whose, recipient, *read.names.get(whose, ())}) is not None:
             return None
         ends = self._router.expand(sender)
-        if any(directory.lists.find(end) is not None for end in ends) or not self._answered.first(whose, sender):
+        if any(directory.lists.find(end) is not None for end in ends) or not self._answered.first(whose, writer):
             return None
 
         def reply() -> "Deferred[None]":
@@ -122,7 +123,7 @@ class Letters:
 
         def unwritten(failure: Failure) -> Failure:
             if isinstance(failure.value, Refused):  # a defect does not mend itself
-                self._answered.unwritten(whose, sender)
+                self._answered.unwritten(whose, writer)
             return failure
 
         return maybeDeferred(reply).addErrback(unwritten)

@@ -407,7 +407,7 @@ class OutcomeTests(DispatchCase):
         self.assertEqual(list(self.box("bucho")), ["B0000000186-R0001"])
 
     def test_warningOfAFullBox(self) -> None:
-        """What we warn somebody of goes into a full mailbox: it may say just that. Nothing else does, no reply of ours."""
+        """What we warn somebody of goes into a full mailbox: it may say just that. Nothing else does, no reply."""
         self.inbox.full = FULL
         self.router.routes["mx.jp"] = Onward("mx.jp")
         self.refuse(NO)

@@ -34,7 +34,14 @@ reply = { text = "I am away." }
 forward = ["kacho@home.example"]
 keep = false
 """
-ALIASES = "one@test.jp\tuser1@test.jp\nboth@test.jp\tuser1@test.jp\nboth@test.jp\tbucho@test.jp\n"
+ALIASES = """\
+post-*@test.jp\tbucho@test.jp
+one@test.jp\tuser1@test.jp
+both@test.jp\tuser1@test.jp
+both@test.jp\tbucho@test.jp
+others@test.jp\tbucho@test.jp
+others@test.jp\tkacho@test.jp
+"""
 BOX, USER1 = Local("user1", "test.jp"), parseAddress("user1@test.jp")
 SATO = parseAddress("sato@x.example")
 
@@ -71,7 +78,9 @@ class LettersTests(SynchronousTestCase):
             "lists": ("lists.toml", b'["staff@test.jp"]\nmembers = "staff.txt"\nowner = "bucho@test.jp"\n'),
         }
         members = {"staff.txt": b"user1@test.jp\n"}
-        ground = Ground("x", "mx", local=("test.jp",), mailboxes=True, postmaster=parseAddress("bucho@test.jp"))
+        ground = Ground(
+            "x", "mx", local=("test.jp",), mailboxes=True, postmaster=parseAddress("bucho@test.jp"), separator="+"
+        )
         there = build(ground, texts, faults, [], members)
         assert not faults, faults
         return there
@@ -108,6 +117,19 @@ class LettersTests(SynchronousTestCase):
         )
         self.clock.advance(AGAIN + 1)
         self.assertEqual(self.arrive(), 3)
+
+    def test_onceInside(self) -> None:
+        """A sender here is one, whatever tag or alias he writes himself with; to him too a reply is tried again."""
+        self.serial.faults = [Reply(451, ("no",), "4.3.0")]
+        self.assertEqual(self.arrive(sender="bucho+1@test.jp"), 0)
+        self.clock.advance(LATER + 1)
+        self.assertEqual([self.arrive(sender=f"bucho{tag}@test.jp") for tag in ("+2", "", "+3")], [1, 1, 1])
+        self.assertEqual([self.arrive(sender=f"{name}@test.jp") for name in ("post-a", "post-b")], [1, 1])
+
+    def test_group(self) -> None:
+        """A sender here that is more than one has none: nobody may fill ten mailboxes with one message."""
+        for sender in ("both@test.jp", "others@test.jp", "others+1@test.jp", "staff+1@test.jp"):
+            self.assertEqual(self.arrive(sender=sender), 0, sender)
 
     def test_named(self) -> None:
         """Who names the account or an alias of its own is answered; who names a group or nobody is not."""
