@@ -5,18 +5,19 @@ What may stand in one line: a text from outside in a log cannot end a line or be
 
 import re
 
-# What ends a line or a column somewhere or steers a terminal, and what is no UTF-8. Blanks of any width are text.
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# What ends a line or a column somewhere, steers a terminal or turns round how a line reads (UAX 9), and what is no
+# UTF-8. Blanks of any width are text.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 LONGEST = 512  # octets of a text from outside (spec 6)
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\udc80-\udcff]")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\udc80-\udcff]")
 
 
 def safe(text: str) -> str:
     """
-    A text from outside as it may stand in a log: control characters, line separators of Unicode and octets that are no
-    UTF-8 as C{\\xNN}; what is beyond L{LONGEST} octets cut off, which C{…} tells.
+    A text from outside as it may stand in a log: control characters, those of Unicode for lines and directions among
+    them, and octets that are no UTF-8 as C{\\xNN}; what is beyond L{LONGEST} octets cut off, which C{…} tells.
     """
     if text.isascii() and text.isprintable() and len(text) <= LONGEST:
         return text
