@@ -245,9 +245,8 @@ class Dispatcher(Service):
                 # A warning may say just that the mailbox is full. Who gets an automatic reply is easily made up.
                 bounded = not isLetter(errand.message.entry) or isReply(parcel.content)
                 await self.inbox.deliver(box, errand.name, heading, parcel.content, bounded)
-                sender = parcel.envelope.sender
-                if self.replies is not None and self.replies.awaits(box, sender):
-                    self.replies.arrived(box, parcel.recipients[0], sender, _begin(parcel.content))
+                if self.replies is not None and self.replies.awaits(box, parcel.envelope):
+                    self.replies.arrived(box, parcel.recipients[0], parcel.envelope, _begin(parcel.content))
             reply = DELIVERED
         except Refused as refused:
             reply = refused.reply

@@ -103,8 +103,10 @@ class Intake:
     def open(self, name: Name, client: Client, envelope: Envelope) -> IDraft:
         """See L{IIntake}."""
         now = self.clock.seconds()
-        copies = self.router.copies(envelope)
         ours = self.ours(client, envelope.sender)
+        if ours:
+            envelope = replace(envelope, ours=True)
+        copies = self.router.copies(envelope)
         heading = Heading(
             self.marks.received + (HANDED if client.known else 0),
             trace.missing(name, self.marks.host, envelope.sender, now) if ours else None,
@@ -112,14 +114,14 @@ class Intake:
         )
         field = trace.received(client, self.marks.host, self.marks.version, name, envelope.utf8, now)
         if len(copies) > 1 or copies[0].front:
-            return self._several(name, copies, envelope.sender, field, heading, now)
+            return self._several(name, copies, envelope, field, heading, now)
         envelope = copies[0].envelope
         routes = {self.router.route(address) for address in envelope.recipients}
         only = next(iter(routes))
         if isinstance(only, Local) and len(routes) == 1 and self.inbox is not None:
             recipient = envelope.recipients[0]
             box = self.inbox.draft(only, name, trace.delivery(envelope.sender, recipient))
-            told = self._toldOf([(only, recipient)], envelope.sender)
+            told = self._toldOf([(only, recipient)], envelope)
             return _Draft(box, field, heading, lambda size: self._delivered(name, only, now), told)
         return self._queued(name, envelope, routes, field, heading, now)
 
@@ -135,7 +137,7 @@ class Intake:
         self,
         name: Name,
         copies: Iterable[Copy],
-        sender: Address | None,
+        envelope: Envelope,
         field: bytes,
         heading: Heading,
         now: float,
@@ -156,10 +158,10 @@ class Intake:
             for branch in branches:
                 branch.draft.discard()
             raise
-        told = self._toldOf([(box, copy.by) for copy in copies if copy.by is not None for box in copy.passed], sender)
+        told = self._toldOf([(box, copy.by) for copy in copies if copy.by is not None for box in copy.passed], envelope)
         return _Branches(self.spool, branches, heading, self.accepted, told)
 
-    def _toldOf(self, arrivals: list[tuple[Local, Address]], sender: Address | None) -> Callable[[bytes], None] | None:
+    def _toldOf(self, arrivals: list[tuple[Local, Address]], envelope: Envelope) -> Callable[[bytes], None] | None:
         """
         Who is away and wants to know of a message.
 
@@ -169,13 +171,13 @@ class Intake:
         replies = self.replies
         if replies is None:
             return None
-        away = [(box, recipient) for box, recipient in arrivals if replies.awaits(box, sender)]
+        away = [(box, recipient) for box, recipient in arrivals if replies.awaits(box, envelope)]
         if not away:
             return None
 
         def told(header: bytes) -> None:
             for box, recipient in away:
-                replies.arrived(box, recipient, sender, header)
+                replies.arrived(box, recipient, envelope, header)
 
         return told
 

@@ -171,15 +171,15 @@ class IExpansion(IRouter):
 class IReplies(Interface):
     """Who is away."""
 
-    def awaits(box: Local, sender: Address | None) -> bool:
+    def awaits(box: Local, envelope: Envelope) -> bool:
         """Whether L{arrived} is to be told of what a mailbox gets from somebody; most have nothing to say."""
 
-    def arrived(box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
+    def arrived(box: Local, recipient: Address, envelope: Envelope, header: bytes) -> None:
         """
         A message is durable in a mailbox, or where that sends it on to: it may get an automatic reply.
 
         @param recipient: by which address it came, after aliases.
-        @param sender: its reverse path.
+        @param envelope: says from whom, and how sure that is.
         @param header: its begin, L{epost.mail.autoreply.HEADER_OCTETS} or all of the header.
         """
 

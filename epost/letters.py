@@ -34,6 +34,7 @@ from epost.mail.name import Name, numbered
 from epost.mail.reply import Refused
 from epost.mail.route import Local
 from epost.tables.directory import Directory
+from epost.tables.effect import Kind
 
 
 class _Read:
@@ -90,20 +91,20 @@ class Letters:
 
     # Automatic replies.
 
-    def awaits(self, box: Local, sender: Address | None) -> bool:
+    def awaits(self, box: Local, envelope: Envelope) -> bool:
         """See L{IReplies}."""
         account = self._directory().accounts.at(box)
-        return account is not None and account.details.reply is not None and sender is not None
+        return account is not None and account.details.reply is not None and envelope.sender is not None
 
-    def arrived(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
+    def arrived(self, box: Local, recipient: Address, envelope: Envelope, header: bytes) -> None:
         """See L{IReplies}. Whatever is wrong here, the message has arrived."""
-        answered = maybeDeferred(self._answer, box, recipient, sender, header)
+        answered = maybeDeferred(self._answer, box, recipient, envelope, header)
         answered.addErrback(self._tell, "no automatic reply to {person}'s mail", recipient)
 
-    def _answer(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> "Deferred[None] | None":
-        directory, now = self._directory(), self._clock.seconds()
+    def _answer(self, box: Local, recipient: Address, came: Envelope, header: bytes) -> "Deferred[None] | None":
+        directory, now, sender = self._directory(), self._clock.seconds(), came.sender
         account = directory.accounts.at(box)
-        if account is None or account.details.reply is None or sender is None:
+        if account is None or account.details.reply is None or sender is None or not _believed(directory, came):
             return None
         whose, absence, read = account.address, account.details.reply, self._read(directory, header)
         letter = read.letter
@@ -208,6 +209,14 @@ class Letters:
             return False
         self._log.failure(words, failure, person=person)
         return True
+
+
+def _believed(directory: Directory, envelope: Envelope) -> bool:
+    """Whether a reply would go to who has written: in a name of ours a stranger could have it go into any mailbox."""
+    if envelope.ours or envelope.sender is None or not directory.isInside(envelope.sender):
+        return True
+    rule = directory.rule(envelope.client, envelope.sender, blank=False)
+    return rule is not None and rule.kind in (Kind.TRUE, Kind.ONLY)
 
 
 def _folded(text: str, width: int = 76) -> list[str]:

@@ -98,11 +98,11 @@ class Away:
     def __init__(self) -> None:
         self.told: list[tuple[str, bytes]] = []
 
-    def awaits(self, box: Local, sender: Address | None) -> bool:
+    def awaits(self, box: Local, envelope: Envelope) -> bool:
         """Only who has an address may get a reply."""
-        return box.user == "user1" and sender is not None
+        return box.user == "user1" and envelope.sender is not None
 
-    def arrived(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
+    def arrived(self, box: Local, recipient: Address, envelope: Envelope, header: bytes) -> None:
         """Note it."""
         self.told.append((str(recipient), header))
 

@@ -73,12 +73,14 @@ class Away:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str, str, bytes]] = []
+        self.ours: list[bool] = []  # of each, whether its sender is
 
-    def awaits(self, box: Local, sender: Address | None) -> bool:
-        return box.user in ("tanaka", "bucho") and sender is not None
+    def awaits(self, box: Local, envelope: Envelope) -> bool:
+        return box.user in ("tanaka", "bucho") and envelope.sender is not None
 
-    def arrived(self, box: Local, recipient: Address, sender: Address | None, header: bytes) -> None:
-        self.told.append((box.user, str(recipient), str(sender), header))
+    def arrived(self, box: Local, recipient: Address, envelope: Envelope, header: bytes) -> None:
+        self.told.append((box.user, str(recipient), str(envelope.sender), header))
+        self.ours.append(envelope.ours)
 
 
 class IntakeTests(SynchronousTestCase):
@@ -318,6 +320,17 @@ class IntakeTests(SynchronousTestCase):
         """Who has all of his mail sent on may be away too; whoever keeps it is told when it is delivered."""
         self.successResultOf(self.take(b"a: b\r\n", "tanaka@test.jp", "kacho@test.jp").commit())
         self.assertEqual([told[:2] for told in self.away.told], [("tanaka", "tanaka@test.jp")])
+
+    def test_ours(self) -> None:
+        """Whether a sender is one of ours stands in the envelope, and in those of all copies."""
+        for sender, expected in (("baito@test.jp", True), ("sato@test-sample00.jp", False)):
+            self.successResultOf(self.take(b"a: b\r\n", "bucho@test.jp", sender=sender).commit())
+            self.successResultOf(self.take(b"a: b\r\n", "tanaka@test.jp", "kacho@test.jp", sender=sender).commit())
+            self.assertEqual(self.away.ours, [expected] * 2)
+            self.assertEqual({entry.envelope.ours for entry in self.accepted}, {expected})
+            self.assertTrue(self.accepted)
+            self.accepted.clear()
+            self.away.ours.clear()
 
     def test_notStored(self) -> None:
         """What was not stored is answered by nobody."""

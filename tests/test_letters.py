@@ -17,6 +17,7 @@ from epost.mail import autoreply
 from epost.mail.address import Address, parseAddress
 from epost.mail.autoreply import AGAIN
 from epost.mail.entry import Entry
+from epost.mail.envelope import Envelope
 from epost.mail.fault import Fault
 from epost.mail.reply import Reply
 from epost.mail.route import Local
@@ -74,6 +75,7 @@ class LettersTests(SynchronousTestCase):
         texts = {
             "accounts": ("accounts.dat", b"user1\tx\nbucho\tx\nkacho\tx\n"),
             "details": ("accounts.toml", DETAILS.encode()),
+            "effect": ("effect.dat", b"10.0.0.2\ttrue\nbucho@test.jp\tnorelay\n"),
             "aliases": ("aliases.dat", aliases.encode()),
             "lists": ("lists.toml", b'["staff@test.jp"]\nmembers = "staff.txt"\nowner = "bucho@test.jp"\n'),
         }
@@ -85,19 +87,28 @@ class LettersTests(SynchronousTestCase):
         assert not faults, faults
         return there
 
-    def arrive(self, to: str = "user1@test.jp", more: str = "", sender: str = "sato@x.example") -> int:
+    def arrive(
+        self,
+        to: str = "user1@test.jp",
+        more: str = "",
+        sender: str = "sato@x.example",
+        ours: bool = True,
+        client: str = "10.0.0.1",
+    ) -> int:
         """A message for user1. @return: how many replies there are so far."""
         header = f"From: x\r\nTo: {to}\r\nSubject: a\r\n{more}\r\nbody"
-        self.letters.arrived(BOX, USER1, parseAddress(sender) if sender else None, header.encode())
+        envelope = Envelope(parseAddress(sender) if sender else None, (USER1,), client=client, ours=ours)
+        self.letters.arrived(BOX, USER1, envelope, header.encode())
         return len(self.accepted)
 
     def test_role(self) -> None:
         """It answers for who is away alone, and nobody who has no address."""
         verifyObject(IReplies, self.letters)
-        self.assertTrue(self.letters.awaits(BOX, SATO))
-        self.assertFalse(self.letters.awaits(BOX, None))
-        self.assertFalse(self.letters.awaits(Local("bucho", "test.jp"), SATO))
-        self.assertFalse(self.letters.awaits(Local("nobody", "test.jp"), SATO))
+        sato = Envelope(SATO, (USER1,))
+        self.assertTrue(self.letters.awaits(BOX, sato))
+        self.assertFalse(self.letters.awaits(BOX, Envelope(None, (USER1,))))
+        self.assertFalse(self.letters.awaits(Local("bucho", "test.jp"), sato))
+        self.assertFalse(self.letters.awaits(Local("nobody", "test.jp"), sato))
 
     def test_reply(self) -> None:
         """A reply is a message of the queue, from nobody, under a number of its own."""
@@ -125,6 +136,15 @@ class LettersTests(SynchronousTestCase):
         self.clock.advance(LATER + 1)
         self.assertEqual([self.arrive(sender=f"bucho{tag}@test.jp") for tag in ("+2", "", "+3")], [1, 1, 1])
         self.assertEqual([self.arrive(sender=f"{name}@test.jp") for name in ("post-a", "post-b")], [1, 1])
+
+    def test_madeUp(self) -> None:
+        """A sender here whom nobody has proved has none: by login, network or line of effect.dat. Others have."""
+        self.assertEqual(self.arrive(sender="bucho@test.jp", ours=False), 0)
+        self.assertEqual(self.arrive(sender="bucho+1@TEST.jp", ours=False, client="10.0.0.20"), 0)
+        self.assertEqual(self.arrive(sender="postmaster@mx", ours=False), 0)
+        self.assertEqual(self.arrive(sender="bucho@test.jp", ours=False, client="10.0.0.2"), 1)
+        self.assertEqual(self.arrive(sender="kacho@test.jp", ours=True), 2)
+        self.assertEqual(self.arrive(ours=False), 3)
 
     def test_group(self) -> None:
         """A sender here that is more than one has none: nobody may fill ten mailboxes with one message."""

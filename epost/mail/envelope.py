@@ -19,6 +19,8 @@ class Envelope:
     @ivar utf8: whether the next hop must speak SMTPUTF8 (RFC 6531).
     @ivar body: C{""}, C{"7BIT"} or C{"8BITMIME"} as MAIL said (RFC 6152).
     @ivar client: the IP address that it came from; empty for what we wrote ourselves.
+    @ivar ours: whether the sender is one of ours and no stranger's invention: its client has logged in, or is in a
+        network of ours.
     """
 
     sender: Address | None
@@ -26,3 +28,4 @@ class Envelope:
     utf8: bool = False
     body: str = ""
     client: str = ""
+    ours: bool = False

@@ -69,9 +69,10 @@ def head(envelope: Envelope, queued: float) -> bytes:
     sender = _written(envelope.sender) if envelope.sender else "null"
     recipients = ", ".join(map(_written, envelope.recipients))
     utf8 = "true" if envelope.utf8 else "false"
+    ours = ', "ours": true' if envelope.ours else ""
     return (
         f'{{"queued": {queued!r}, "sender": {sender}, "recipients": [{recipients}], "utf8": {utf8}, '
-        f'"body": {quoted(envelope.body)}, "client": {quoted(envelope.client)}}}\n\n'
+        f'"body": {quoted(envelope.body)}, "client": {quoted(envelope.client)}{ours}}}\n\n'
     ).encode("ascii")
 
 
@@ -84,6 +85,7 @@ def parseHead(octets: bytes) -> tuple[Envelope, float]:
         utf8=value["utf8"],
         body=value["body"],
         client=value["client"],
+        ours=value.get("ours", False),
     )
     return envelope, float(value["queued"])
 

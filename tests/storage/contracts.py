@@ -76,7 +76,7 @@ class SpoolContract(SynchronousTestCase):
             Address("受@テスト.jp", "受", "xn--zckzah.jp"),
             Address("\udc8b@test.jp", "\udc8b", "test.jp"),
         )
-        envelope = Envelope(None, odd, utf8=True, body="8BITMIME")
+        envelope = Envelope(None, odd, utf8=True, body="8BITMIME", ours=True)
         self.put(envelope=envelope)
         found = self.spool.load(SEED).envelope
         self.assertEqual(found, envelope)
