@@ -4,7 +4,8 @@ Group commit: many messages share one sync, off the reactor's thread (house 5).
 A L{IWork} is done in phases. In one tick the committing thread does the next phase of every work that waits, then syncs
 all that they touched, and tells the reactor once. Works with phases left go into the next tick, beside the first phases
 of what came meanwhile: in a Maildir the sync of one group's content is the sync of the group before's names. Between
-two ticks of many works lies L{PAUSE}: whoever was told may have a next message, and one sync more costs them all.
+two ticks of many works lies L{PAUSE}, unless some wait for their second: whoever was told may have a next message, and
+one sync more costs them all.
 
 The thread does what must be waited for, and as little else as it can: at each call to the system it gives away the
 interpreter and has to wait for it again. So descriptors are closed by the reactor's thread.
@@ -233,12 +234,12 @@ class Commits:
         self.trouble.tell(self._log, "storage", "a message is refused or put off", error)
         return refusal(error)
 
-    def _start(self) -> None:
-        """Begin a tick, or a pause before it, unless one runs."""
+    def _start(self, begun: bool = False) -> None:
+        """Begin a tick, or a pause before it, unless one runs. @param begun: whether some wait for their second."""
         if self._running or not self._queue:
             return
         self._running = True
-        if self._callLater is not None and max(self._sizes) > 1:
+        if self._callLater is not None and max(self._sizes) > 1 and not begun:
             self._callLater(PAUSE, self._begin)
         else:
             self._begin()
@@ -329,8 +330,9 @@ class Commits:
                 self._disk.close(descriptor)
         self._running = False
         ended = [waiting for waiting in group if waiting.ended or waiting.refused]
-        self._queue[:0] = [waiting for waiting in group if not waiting.ended and not waiting.refused]
-        self._start()  # from here on the thread may change what is not in C{ended}
+        begun = [waiting for waiting in group if not waiting.ended and not waiting.refused]
+        self._queue[:0] = begun
+        self._start(bool(begun))  # from here on the thread may change what is not in C{ended}
         for fault in faults:
             self.trouble.tell(self._log, "storage", "a message is refused or put off", fault)
         for waiting in ended:
