@@ -41,6 +41,8 @@ _log = Logger()
 _DATA: Final = Want.DATA  # an attribute of an enum is slow to get
 _ANSWER: Final = Want.ANSWER
 
+UNIX = "unix"  # who comes over a socket that has no addresses: no table names it, and it is not us
+
 Binding = Callable[[str], bytes | None]
 
 
@@ -351,7 +353,7 @@ class ReceiverFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Receiver:
         """A session of its own."""
-        peer = getattr(addr, "host", "")
+        peer = getattr(addr, "host", "") or UNIX
         if peer.startswith("::ffff:"):
             peer = peer[7:]  # IPv4-mapped: spec 3 compares it as IPv4
         return Receiver(self, self.session(peer, self.admission.exempt(Client(peer))), next(self._numbers), peer)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from twisted.internet.address import IPv6Address
+from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -335,6 +335,11 @@ class ReceiverTests(ReceiverCase):
             (IPushProducer, self.wire.protocol),
         ):
             verifyObject(role, thing)
+
+    def test_unix(self) -> None:
+        """Whoever has no address is somebody all the same: without a client an envelope is what we wrote ourselves."""
+        receiver = self.factory.buildProtocol(UNIXAddress(None))
+        self.assertEqual(receiver.session.client.address, "unix")
 
     def test_mapped(self) -> None:
         """An IPv4-mapped address counts as IPv4 (spec 3)."""
