@@ -217,6 +217,12 @@ class Transaction:
     def _openDraft(self, event: Data) -> None:
         """DATA: somewhere to put the content."""
         mail, client = self._mail, self.guest.session.client
+        if client.account is not None:  # who was disabled meanwhile sends no more
+            verdict = self.house.admission.sender(client, mail.path, mail.blank)
+            if not verdict.accepts:
+                self.house.refusals.tell(self.guest.peer, "DATA", mail.path, verdict)
+                self.guest.answer(verdict.reply)
+                return
         envelope = Envelope(mail.path, tuple(self._recipients), mail.utf8, mail.body, client.address)
         try:
             self.draft = self.house.intake.open(self._name, client, envelope)
