@@ -10,8 +10,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from epost import reload
 from epost.control import files
+from epost.control.account.change import Books
 from epost.control.terminal import Failure
+from epost.mail.fault import Fault
+from epost.settings import Settings
+from epost.tables.directory import Directory
 from tests.control.places import ACCOUNTS, ShellTestCase
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +57,22 @@ class LockTests(ShellTestCase):
         self.assertEqual(len(accounts), 83)
         self.assertEqual(sum(not account.details.outside for account in accounts), 41)
         self.assertTrue(self.octets().startswith(ACCOUNTS.encode()))
+
+    def test_readMeanwhile(self) -> None:
+        """Who reads while another command changes both tables does not take the old one with the new one."""
+        read, path = reload.readDirectory, self.folder / "accounts.dat"
+        seen: list[int] = []
+
+        def between(settings: Settings, faults: list[Fault], notes: list[Fault]) -> Directory:
+            seen.append(len(seen))
+            if len(seen) < 3:  # accounts.dat was read before an account came into it, accounts.toml behind
+                path.write_bytes(path.read_bytes() + b"' %d\n" % len(seen))
+                faults.append(Fault("accounts.toml", 1, "x@test.jp is no account", ""))
+            return read(settings, faults, notes)
+
+        self.patch(reload, "readDirectory", between)
+        self.assertEqual(Books(str(self.folder / "backend.toml")).octets, path.read_bytes())
+        self.assertEqual(seen, [0, 1, 2])
 
     def test_editor(self) -> None:
         """What an editor saved between reading and writing is not overwritten."""

@@ -30,6 +30,7 @@ from epost.tables.accounts import Account
 from epost.tables.directory import Directory
 
 Step = tuple[str, bytes]
+TRIES = 100  # to read tables that others change; each takes some milliseconds
 PART = "only a part of the change was made: `epost account show` tells, set or remove mends it"
 
 
@@ -51,7 +52,6 @@ class Books:
         @raise Failure: something is wrong with it or its tables.
         """
         faults: list[Fault] = []
-        self._notes: list[Fault] = []
         settings = readSettings(config, "backend", faults)
         if settings is None or settings.mailboxes is None:
             raise Failure(*map(str, faults))
@@ -65,10 +65,15 @@ class Books:
         self.details = None
         if settings.domains.details is not None:
             self.details = os.path.realpath(settings.path(settings.domains.details))
-        self._marks = self._look()
-        self.directory = reload.readDirectory(settings, faults, self._notes)
-        if faults:
-            raise Failure(*map(str, sorted(faults)))
+        for _ in range(TRIES):
+            self._marks = self._look()
+            found = [*faults]
+            self._notes: list[Fault] = []
+            self.directory = reload.readDirectory(settings, found, self._notes)
+            if not found or self._look() == self._marks:
+                break  # else one table may be older than the other
+        if found:
+            raise Failure(*map(str, sorted(found)))
         self.octets = Path(self.accounts).read_bytes()
         self.detailOctets = Path(self.details).read_bytes() if self.details else b""
 
