@@ -47,6 +47,7 @@ Arrows point down; a test reads every import:
     expansion → routes    letters → allowance, tables
     admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail
+    config → toml, forms, settings        tables → toml
     tables, smtp, config, settings, toml → mail        mail → standard library        (Twisted in none of these)
 
 Where to start reading: mail/entry.py, smtp/server.py, admission.py, storage/spool.py, daemon.py.
