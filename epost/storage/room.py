@@ -6,6 +6,11 @@ the file systems of the queue and of the mailboxes is looked at when a client sa
 what a fast network brings until the next look must be less than the reserve. Between two looks the answer costs a look
 at the clock. The daemon's log says once that it begins and once that it is over.
 
+A message for a hundred mailboxes is accepted as one file of the queue and becomes a hundred and one. So the intake asks
+again when it knows recipients and size, for all the copies; and what is accepted and not copied yet is promised room,
+which no other message gets, or a hundred of them that come at one time would each find the same room. Promises live
+in memory: after a restart the queue is tried at once, and what it takes is seen at the next look.
+
 RFC 5321 4.2.3 (452), RFC 1870 6.1 (room for the size that a client announces).
 """
 
@@ -36,9 +41,24 @@ class _Volume:
     low: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is free above the reserve, of the file system that has least; negative where mail is refused."""
+
+    octets: float
+    files: float
+
+
+_NONE = _Left(-1, -1)
+_PLENTY = _Left(float("inf"), float("inf"))
+
+
 class Room:
     """
     What the disk has room for.
+
+    Where queue and mailboxes lie on two file systems what is asked for is compared with both: rather too much is kept
+    than too little.
 
     @param folders: those that mail is written into; of several on one file system the first is named in the log.
     @param octets: that are kept free; 0: none. L{None}: L{OCTETS}, at most a L{PART} of the file system.
@@ -66,22 +86,49 @@ class Room:
             first.setdefault(disk.status(folder).volume, folder)
         self._volumes = [_Volume(folder) for folder in first.values()]
         self._next = float("-inf")  # when to look again
-        self._left: float = 0  # octets above the reserve; negative where mail is refused
+        self._left = _NONE
+        self._promises: dict[str, tuple[int, int]] = {}
+        self._octetsPromised = self._filesPromised = 0
 
-    def lacks(self, size: int) -> bool:
-        """Whether a message is to be refused for now. @param size: octets that its client announces; 0: not told."""
+    def lacks(self, octets: int, files: int = 0) -> bool:
+        """
+        Whether a message is to be refused for now.
+
+        @param octets: that are still to be written of it: at MAIL what its client announces, 0 where it does not; later
+            its size times the copies.
+        @param files: that are still to be made, beside the first.
+        """
         now = self._seconds()
         if not self._next - PAUSE <= now < self._next:  # a clock may be set back
             self._next = now + PAUSE
-            self._left = min(map(self._look, self._volumes))
-        return size > self._left
+            found = [self._look(volume) for volume in self._volumes]
+            self._left = _Left(min(left.octets for left in found), min(left.files for left in found))
+        left = self._left
+        return octets > left.octets - self._octetsPromised or files > left.files - self._filesPromised
 
-    def _look(self, volume: _Volume) -> float:
-        """Octets that a file system has above the reserve; negative where mail is refused."""
+    def promise(self, message: str, octets: int, files: int) -> None:
+        """
+        Keep room for the copies of a message that is being accepted, until L{end}.
+
+        @param message: the stem of its name.
+        """
+        self.end(message)
+        self._promises[message] = octets, files
+        self._octetsPromised += octets
+        self._filesPromised += files
+
+    def end(self, message: str) -> None:
+        """It was not accepted, or its copies were made, or could not be: who waits longer has no room kept for him."""
+        octets, files = self._promises.pop(message, (0, 0))
+        self._octetsPromised -= octets
+        self._filesPromised -= files
+
+    def _look(self, volume: _Volume) -> _Left:
+        """What a file system has above the reserve."""
         try:
             free = self._disk.free(volume.folder)
         except OSError:  # whoever writes there will hear more
-            return float("inf")
+            return _PLENTY
         octets = min(OCTETS, free.allOctets // PART) if self._octets is None else self._octets
         files = min(FILES, free.allFiles // PART) if self._files is None else self._files
         factor = AGAIN if volume.low else 1
@@ -89,7 +136,9 @@ class Room:
         if low != volume.low:
             volume.low = low
             self._tell(volume, free, octets, files)
-        return -1 if low else free.octets - octets
+        if low:
+            return _NONE
+        return _Left(free.octets - octets, free.files - files if free.allFiles else float("inf"))
 
     def _tell(self, volume: _Volume, free: Free, octets: int, files: int) -> None:
         """It begins, or is over."""

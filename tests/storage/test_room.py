@@ -82,6 +82,32 @@ class RoomTests(SynchronousTestCase):
         room = self.room(0, 0)
         self.assertEqual([self.refuses(room, 5, files=0, size=size) for size in (0, 5, 6)], [False, False, True])
 
+    def test_copies(self) -> None:
+        """A message for many mailboxes is refused where its copies would leave less than the reserve, of either."""
+        room = self.room()
+        self.assertEqual([self.refuses(room, 5000, size=size) for size in (40 * 100, 41 * 100)], [False, True])
+        self.disk.left["/work/incoming"] = Free(MANY, 110, MANY, MANY)
+        self.clock.advance(1)
+        self.assertEqual([room.lacks(0, files) for files in (100, 101, 0)], [False, True, False])
+        self.disk.left["/work/incoming"] = Free(MANY, 0, MANY, 0)
+        self.clock.advance(1)
+        self.assertFalse(room.lacks(0, 10**6))
+
+    def test_promised(self) -> None:
+        """What was accepted for many mailboxes has its room until it is there: no other message gets that."""
+        room = self.room()
+        self.disk.left["/work/incoming"] = Free(11_000, 110, MANY, MANY)
+        room.promise("B1", 6000, 60)
+        self.assertEqual([room.lacks(octets) for octets in (4000, 4001)], [False, True])
+        self.assertEqual([room.lacks(0, files) for files in (40, 41)], [False, True])
+        room.promise("B2", 4001, 0)  # nobody asked before
+        self.assertTrue(room.lacks(0))
+        room.promise("B2", 4000, 0)  # in place of what it said before
+        self.assertFalse(room.lacks(0))
+        for message in ("B1", "B2", "B2", "B3"):
+            room.end(message)
+        self.assertEqual([room.lacks(octets, 100) for octets in (10_000, 10_001)], [False, True])
+
     def test_default(self) -> None:
         """Where nobody says how much, it is a twentieth, at most 64 MiB and 1000 files."""
         room = self.room(None, None)
