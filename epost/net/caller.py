@@ -28,7 +28,7 @@ from epost.mail.name import Name
 from epost.mail.reply import Refused, Reply
 from epost.net.security import Outgoing
 from epost.net.tls import reason as spoken
-from epost.net.writing import write
+from epost.net.writing import Outbox
 from epost.smtp.client import Phase, Step, Steps
 from epost.smtp.replies import Replies
 
@@ -78,8 +78,9 @@ class Caller(Protocol):
 
     transport: Any  # ITCPTransport and IConsumer: zope interfaces cannot be joined in a type
 
-    def __init__(self, clock: IReactorTime, log: ISenderLog, patience: Patience, label: str) -> None:
+    def __init__(self, clock: IReactorTime, log: ISenderLog, patience: Patience, label: str, outbox: Outbox) -> None:
         self.label = label
+        self._outbox = outbox
         self.usable = False
         self.answered = 0
         self.tls = ""
@@ -157,7 +158,7 @@ class Caller(Protocol):
         self.usable = False
         if self._name is not None:
             self._log.said(self._name, "QUIT")
-        write(self.transport, b"QUIT\r\n")
+        self._outbox.put(self.transport, b"QUIT\r\n")
         self._wait(FAREWELL)
 
     def hangUp(self) -> None:
@@ -165,6 +166,7 @@ class Caller(Protocol):
         self.usable = False
         self._over = True
         self._rest()
+        self._outbox.flush()
         self.transport.loseConnection()
         if self.tls:  # whose end waits for an answer
             self._wait(FAREWELL)
@@ -226,7 +228,7 @@ class Caller(Protocol):
             self._fail(f"a reply came before {step.command or 'the content'}", "4.5.0")
         elif isinstance(step.octets, bytes):
             if step.octets:
-                write(self.transport, step.octets)
+                self._outbox.put(self.transport, step.octets)
             self._wait(getattr(self._patience, step.phase.value))
         else:
             self._parts = iter(step.octets)
@@ -251,7 +253,7 @@ class Caller(Protocol):
             return
         self._parts = None
         self._still()
-        write(self.transport, b"".join(parts))
+        self._outbox.put(self.transport, b"".join(parts))
         self._wait(self._patience.end)
 
     def stopProducing(self) -> None:
@@ -306,6 +308,7 @@ class Caller(Protocol):
         self._rest()
         self._parts = None
         self._still()
+        self._outbox.drop(self.transport)
         self.transport.abortConnection()
 
     def _still(self) -> None:

@@ -36,6 +36,7 @@ from epost.mail.route import Hop, Onward
 from epost.mail.safe import safe
 from epost.net.caller import Caller, Insecure, Patience
 from epost.net.security import Level, Levels, Outgoing, Trust
+from epost.net.writing import Outbox
 from epost.smtp.client import After, Outcome, Peer, encryption, hello, inquiry, opening, transaction
 from epost.smtp.replies import KEPT_LINES
 
@@ -119,6 +120,7 @@ class Carrier:
         self._dial = dial or self._endpoint
         self._levels = levels
         self._trust = trust or Trust()
+        self._outbox = Outbox(reactor)
         self._dead = Lately(reactor, DEAD_SECONDS)
         self._clear = Lately(reactor, CLEAR_SECONDS)
 
@@ -209,7 +211,7 @@ class Carrier:
         patience = self._patience
         if name is not None:
             self._senderLog.connecting(name, place.hop.host)
-        caller = Caller(self._reactor, self._senderLog, patience, str(place))
+        caller = Caller(self._reactor, self._senderLog, patience, str(place), self._outbox)
         try:
             factory = Factory.forProtocol(lambda: caller)
             factory.noisy = False  # else two lines of the daemon's log for each connection

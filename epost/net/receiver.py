@@ -32,7 +32,7 @@ from epost.net.refusals import Refusals
 from epost.net.tls import ServerContexts, channelBinding, described
 from epost.net.tls import reason as explained
 from epost.net.transaction import COMMANDS, Patience, Transaction
-from epost.net.writing import write
+from epost.net.writing import Outbox
 from epost.smtp import wording
 from epost.smtp.server import Closed, ServerSession, ServerSettings, Want
 
@@ -213,40 +213,50 @@ class Receiver(Protocol):
                 break
             take(event)
         self._running = False
-        gone = self._flush()
+        if lines := session.transcript():
+            self.house.log.lines(self.number, lines)
+        octets = session.outgoing()
+        if closed and not self._starting:
+            self._part(octets)
+            return
+        if octets:
+            self.house.outbox.put(self.transport, octets)
         if self._starting:
+            self.house.outbox.flush()
             self._shake()
-        elif closed:
-            self._farewell(gone)
         else:
             self._expect(self._transaction.patience())
 
-    def _flush(self) -> bool:
-        """Write what is to be written, at one go, and what receivelog is told. @return: whether it is gone."""
-        lines = self.session.transcript()
-        if lines:
-            self.house.log.lines(self.number, lines)
-        octets = self.session.outgoing()
-        return bool(octets) and write(self.transport, octets)
+    def _part(self, octets: bytes) -> None:
+        """Say our last words, once, and end the connection behind them."""
+        if self._closing:
+            return
+        self._closing = True
+        self._transaction.discard()
+        if octets:
+            self.house.outbox.put(self.transport, octets, self._farewell)
+        else:
+            self._farewell(False)
 
     def _farewell(self, gone: bool) -> None:
         """
         End the connection behind our last words.
 
         Where the client may still be sending only our half is closed at first: closing all with octets unread would
-        make TCP throw away the reply that says why. TLS waits for the client's end behind ours (RFC 8446 6.1).
+        make TCP throw away the reply that says why. TLS waits for the client's end behind ours (RFC 8446 6.1). Where
+        all is said on both sides nothing is left to abort: that is an end without one more turn of the reactor.
 
         @param gone: whether the system has them, so that nobody need be waited for where the client has ended it.
         """
-        if self._closing:
+        if not self._timeout.active():  # the client has gone meanwhile
             return
-        self._closing = True
-        self._transaction.discard()
         self.transport.unregisterProducer()
         over = gone and self.session.farewell and not self.session.client.tls
         if not over:  # to move a timer costs more the more there are
             self._expect(self.house.patience.farewell)
-        if self.session.client.tls:
+        if over:
+            self.transport.abortConnection()
+        elif self.session.client.tls:
             self.transport.resumeProducing()
             self.transport.loseConnection()
         elif self.session.farewell:
@@ -317,6 +327,7 @@ class ReceiverFactory(Factory):
     Makes a L{Receiver} for each connection to one kind of port.
 
     @ivar date: the RFC 5322 date, for the greeting.
+    @ivar outbox: what its connections say in one turn of the reactor.
     @ivar contexts: the certificates; L{None} where there is no TLS.
     @ivar logins: who may log in; L{None} where nobody may.
     @ivar implicit: whether TLS comes first.
@@ -345,6 +356,7 @@ class ReceiverFactory(Factory):
         self.patience = patience
         self.clock = clock
         self.date = date
+        self.outbox = Outbox(clock)
         self.contexts = contexts
         self.logins: ILogins | None = None
         self.implicit = False

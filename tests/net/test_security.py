@@ -23,6 +23,7 @@ from epost.net.caller import Caller, Patience
 from epost.net.carrier import CLEAR_SECONDS, Carrier, Lately, Place
 from epost.net.security import Level, Levels, Outgoing, Trust
 from epost.net.tls import Pairs, ServerContexts
+from epost.net.writing import Outbox
 from tests.net.certificates import Authority, put
 from tests.net.test_carrier import Lines, Names, Wire
 from tests.storage.memory import MemoryContent
@@ -396,7 +397,7 @@ class FarewellTests(SynchronousTestCase):
     def test_noAnswer(self) -> None:
         """Who does not say good-bye to our good-bye, or goes on talking, is not waited for."""
         clock, transport = Clock(), Wire()
-        caller = Caller(clock, Lines(), Patience(), "mx.test")
+        caller = Caller(clock, Lines(), Patience(), "mx.test", Outbox(clock))
         caller.makeConnection(transport)
         caller.tls = "TLSv1.3 X verified"
         caller.hangUp()

@@ -1,14 +1,15 @@
-"""Writing without a detour, on real sockets: at once where it can be, in order always."""
+"""Writing without a detour, and together, on real sockets: at once where it can be, in order always."""
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from epost.net.writing import write
+from epost.net.writing import LOT, Outbox, write
 
 
 class Hearing(Protocol):
@@ -82,6 +83,55 @@ class SocketTests(TestCase):
         write(server.transport, b"z")
         self.assertNotIn(server.transport, reactor.getWriters())
 
+    async def test_together(self) -> None:
+        """What is put waits for the end of the turn, of each connection in order; then whoever put it is told."""
+        (one, hearer), (two, other) = await self.connected(), await self.connected()
+        hearer.wanted, other.wanted = 4, 2
+        outbox, told = Outbox(reactor), []
+        outbox.put(one.transport, b"ab")
+        outbox.put(two.transport, b"xy", lambda gone: told.append((gone, two)))
+        outbox.put(one.transport, b"cd", lambda gone: told.append((gone, one)))
+        self.assertEqual(told, [])
+        self.assertEqual(await hearer.full, b"abcd")
+        self.assertEqual(await other.full, b"xy")
+        self.assertEqual(told, [(True, two), (True, one)])
+
+    async def test_many(self) -> None:
+        """The first does not wait for more than so many, whatever the turn has still to do."""
+        server, client = await self.connected()
+        outbox, told = Outbox(Clock()), []
+        for n in range(LOT):
+            self.assertEqual(told, [])
+            outbox.put(server.transport, b"%02d" % n, told.append)
+        self.assertEqual(told, [True] * LOT)
+        client.wanted = LOT * 2
+        self.assertEqual(await client.full, b"".join(b"%02d" % n for n in range(LOT)))
+
+    async def test_dropped(self) -> None:
+        """What is dropped does not leave; what another connection has to say does."""
+        (one, hearer), (two, other) = await self.connected(), await self.connected()
+        hearer.wanted = other.wanted = 2
+        outbox = Outbox(Clock())
+        outbox.put(one.transport, b"no")
+        outbox.put(two.transport, b"xy")
+        outbox.drop(one.transport)
+        outbox.flush()
+        write(one.transport, b"ok")
+        self.assertEqual(await hearer.full, b"ok")
+        self.assertEqual(await other.full, b"xy")
+
+    async def test_defect(self) -> None:
+        """A defect in what comes behind one write is logged, and the others leave."""
+        (one, hearer), (two, other) = await self.connected(), await self.connected()
+        hearer.wanted = other.wanted = 2
+        outbox = Outbox(Clock())
+        outbox.put(one.transport, b"ab", lambda gone: 1 / 0)
+        outbox.put(two.transport, b"xy")
+        outbox.flush()
+        self.assertEqual(await hearer.full, b"ab")
+        self.assertEqual(await other.full, b"xy")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
 
 class OtherTests(SynchronousTestCase):
     """Transports that are no plain socket."""
@@ -91,3 +141,9 @@ class OtherTests(SynchronousTestCase):
         transport = StringTransport()
         write(transport, b"abc")
         self.assertEqual(transport.value(), b"abc")
+
+    def test_outbox(self) -> None:
+        """They have no use for the end of the turn: whether it is gone they cannot tell."""
+        transport, told = StringTransport(), []
+        Outbox(Clock()).put(transport, b"abc", told.append)
+        self.assertEqual((transport.value(), told), (b"abc", [False]))
