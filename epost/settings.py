@@ -263,7 +263,10 @@ class Login:
         forms.count(1), 10, "Failed logins with one account from one network after which that is locked."
     )
     failures_per_address: int = key(
-        forms.count(1), 50, "Failed logins from one network after which it is locked for all accounts."
+        forms.count(1),
+        50,
+        "Failed logins from one network after which it is locked for all accounts; a /48 of IPv6 after four times as "
+        "many, but for accounts where they have logged in within 30 days.",
     )
     failures_per_account: int = key(
         forms.count(1),

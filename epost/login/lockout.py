@@ -1,18 +1,23 @@
 """
 Who has failed to log in, how often, and who may therefore not try now.
 
-Failures are counted in three places. The first that is full locks:
+Failures are counted in four places. The first that is full locks:
 
     an account from one network    few: guessing at one account. Nobody elsewhere is touched
     a network                      more: guessing at many. An office behind one address is one network
-    an account                     more: guessing from many networks. One from which the account has logged in before is
-                                   let through: nobody can lock out its owner there, however many machines he has
+    a site, the /48 around it      L{SITE} times as many: guessing from many networks of one owner
+    an account                     more: guessing from many networks
 
-A network is an IPv4 address or a /64 of IPv6, which is what one customer has (RFC 6177). A count is forgotten a while
-after its first failure, a lock as long after it began: what is refused while it holds prolongs nothing. Names that do
-not exist are counted as those that do. All of it is in memory, bounded, the oldest given up first; a restart forgets.
-Not so the networks that an account has logged in from: else who guesses when the daemon starts would be there before
-the owner, whom a lock then keeps from showing where he is.
+The last two let an account through where it has logged in before (L{Places}): nobody can lock out its owner there,
+however many machines he has, or whatever a neighbour does.
+
+A network is an IPv4 address or a /64 of IPv6, which the smallest customer has. The next has a /56 or a /48, and 65,536
+networks of his own (RFC 6177); a /48 may also be many small customers, so it may fail more often, and locks fewer.
+
+A count is forgotten a while after its first failure, a lock as long after it began: what is refused while it holds
+prolongs nothing. Names that do not exist are counted as those that do. All of it is in memory, bounded, the oldest
+given up first; a restart forgets. Not so the places: else who guesses when the daemon starts would be there before the
+owner, whom a lock then keeps from showing where he is.
 """
 
 import contextlib
@@ -22,11 +27,10 @@ from ipaddress import ip_address, ip_network
 
 from epost.interfaces import IHints
 from epost.login.memory import Key, Memory
+from epost.login.places import Places
 from epost.tables.patterns import Network, Networks
 
-KNOWN = 30 * 86400.0  # seconds for which a network is one that an account has logged in from
-_KNOWN = "from"  # the kind of these facts
-_DAY = 86400.0  # seconds in which such a fact is written once
+SITE = 4  # times as often as a network a /48 may fail
 LONGEST_NAME = 320  # characters of a name that is counted: more than an address has
 
 
@@ -77,7 +81,7 @@ class Lock:
     Something that is locked now.
 
     @ivar account: a name as it is compared; empty: any, from that network.
-    @ivar network: empty: from everywhere but where the account has logged in before.
+    @ivar network: empty: from everywhere but where the account has logged in before. A /48 excepts that too.
     @ivar until: seconds since 1970.
     """
 
@@ -102,7 +106,7 @@ class Lockout:
         """
         @param seconds: tells the time, since 1970.
         @param failures: of one account from one network.
-        @param perAddress: of one network.
+        @param perAddress: of one network; of a /48 L{SITE} times as many.
         @param perAccount: of one account.
         @param lockTime: seconds, of counting and of a lock.
         @param exempt: networks that are not locked as such, as a webmail's.
@@ -113,9 +117,9 @@ class Lockout:
         self._lockTime = lockTime
         self._pairs = _Counts(failures, lockTime)
         self._networks = _Counts(perAddress, lockTime)
+        self._sites = _Counts(SITE * perAddress, lockTime)
         self._accounts = _Counts(perAccount, lockTime)
-        self._known = Memory[bool](KNOWN)
-        self._hints = hints
+        self._places = Places(seconds, hints)
         self.changes = 0
 
     def network(self, address: str) -> str:
@@ -136,16 +140,16 @@ class Lockout:
             return "too many failed logins as this user from this address"
         if more and self._pairs.failures((name, network), now) + more >= self._pairs.limit:
             return "too many logins as this user at one time"
-        if self._accounts.held.get((name,), now) and not self.known(address, name):
-            return "too many failed logins as this user"
-        return ""
+        elsewhere = ""
+        if self._accounts.held.get((name,), now):
+            elsewhere = "too many failed logins as this user"
+        elif self._sites.held.get((site(address),), now):
+            elsewhere = "too many failed logins from around this address"
+        return "" if elsewhere and self._places.known(name, network) else elsewhere
 
     def known(self, address: str, name: str) -> bool:
         """Whether an account has logged in from the network of an address lately. @param name: as it is compared."""
-        now, network = self._seconds(), owner(address)
-        if self._known.get((name, network), now):
-            return True
-        return self._hints is not None and self._hints.get(_KNOWN, f"{name}/{network}", within=KNOWN) is not None
+        return self._places.known(name, owner(address))
 
     def failed(self, address: str, name: str) -> list[Lock]:
         """
@@ -156,8 +160,12 @@ class Lockout:
         """
         now, name, network = self._seconds(), name[:LONGEST_NAME], owner(address)
         until, locks = now + self._lockTime, []
-        if address not in self._exempt and self._networks.add((network,), now):
-            locks.append(Lock("", network, until))
+        if address not in self._exempt:
+            if self._networks.add((network,), now):
+                locks.append(Lock("", network, until))
+            around = site(address)
+            if around != network and self._sites.add((around,), now):
+                locks.append(Lock("", around, until))
         if name and self._pairs.add((name, network), now):
             locks.append(Lock(name, network, until))
         if name and self._accounts.add((name,), now):
@@ -173,17 +181,15 @@ class Lockout:
 
     def succeeded(self, address: str, name: str) -> None:
         """A login did not fail: what was counted of the account from that network is forgotten, and nothing else."""
-        now, network = self._seconds(), owner(address)
+        network = owner(address)
         self._pairs.drop((name, network))
-        self._known.put((name, network), True, now)
-        key, day = f"{name}/{network}", str(int(now // _DAY))
-        if self._hints is not None and self._hints.get(_KNOWN, key) != day:
-            self._hints.put(_KNOWN, key, day, now + KNOWN)
+        self._places.add(name, network)
 
     def locks(self) -> list[Lock]:
         """All that is locked now, the oldest first in each kind."""
         now = self._seconds()
-        found = [Lock("", str(key[0]), until) for key, until in self._networks.held.ends(now)]
+        found = [Lock("", str(key[0]), until) for key, until in self._sites.held.ends(now)]
+        found += [Lock("", str(key[0]), until) for key, until in self._networks.held.ends(now)]
         found += [Lock(str(key[0]), str(key[1]), until) for key, until in self._pairs.held.ends(now)]
         return found + [Lock(str(key[0]), "", until) for key, until in self._accounts.held.ends(now)]
 
@@ -194,14 +200,18 @@ class Lockout:
         @param what: an account as it is compared, an IP address, a network, or C{*} for all.
         @return: how many counts are forgotten.
         """
-        names = {what.lower()}
+        names, inside = {what.lower()}, Networks(())
         with contextlib.suppress(ValueError):
-            names.add(owner(str(ip_network(what, strict=False).network_address)))
+            network = ip_network(what, strict=False)
+            first = str(network.network_address)
+            names |= {owner(first), site(first)}
+            inside = Networks([(network, 0)])
+
+        def meant(key: Key) -> bool:
+            return what == "*" or any(part in names or str(part).partition("/")[0] in inside for part in key)
+
         self.changes += 1
-        return sum(
-            counts.forget(lambda key: what == "*" or not names.isdisjoint(key))
-            for counts in (self._networks, self._pairs, self._accounts)
-        )
+        return sum(counts.forget(meant) for counts in (self._networks, self._sites, self._pairs, self._accounts))
 
 
 def owner(address: str) -> str:
@@ -211,3 +221,9 @@ def owner(address: str) -> str:
     there = ip_address(address.partition("%")[0])
     mapped = getattr(there, "ipv4_mapped", None)
     return str(mapped) if mapped else str(ip_network((str(there), 64), strict=False))
+
+
+def site(address: str) -> str:
+    """The network around it that may have one owner, too; of IPv4 there is none but its own."""
+    network = owner(address)
+    return str(ip_network(network).supernet(new_prefix=48)) if "/" in network else network

@@ -29,7 +29,7 @@ from epost.interfaces import Challenge, ILogin, ILogins, IWorkers, Outcome
 from epost.login import sasl
 from epost.login.checker import Checker, ILoggedIn, Realm, Visit
 from epost.login.desk import Desk
-from epost.login.lockout import Lock, Lockout, owner
+from epost.login.lockout import Lock, Lockout, owner, site
 from epost.login.memory import Key, Memory
 from epost.login.sasl import Binding, Proof, Talk
 from epost.mail.address import Address
@@ -281,7 +281,7 @@ class Logins(Service):
 
     def _tellSeldom(self, mechanism: str, client: Client, name: str, why: str) -> None:
         """What costs the client nothing must cost us no line each."""
-        now, network = self.clock.seconds(), (owner(client.address),)
+        now, network = self.clock.seconds(), (site(client.address),)
         until, more = self._quiet.get(network, now) or (now, 0)
         if now < until:
             self._quiet.change(network, (until, more + 1))
