@@ -5,6 +5,9 @@ The file C{serial} holds the first number that nobody may have given out yet. A 
 higher one there, synced with its folder, before the first of the block is used; that costs two syncs for a thousand
 messages. A crash skips what is left of a block.
 
+The file is written anew under the name C{serial.new}. What a crash leaves of that is nobody's: it is never read, and is
+removed at the next start. A full disk leaves nothing: it would keep from mail the last file that can be made.
+
 At start the count is raised above every number found in the queue and in the mailboxes, so a C{serial} that was lost or
 came back from an old backup does no harm. A file that is there and holds no number is an error: the messages that are
 on disk do not tell which numbers went to other hosts.
@@ -48,6 +51,8 @@ class Serial:
         self._disk = disk
         self._root = root
         self._path = f"{root}/serial"
+        self._fresh = f"{self._path}.new"
+        self._drop()
         self.first = max(self._stored(), highest + 1)
         self._next = self._end = self.first
 
@@ -91,14 +96,21 @@ class Serial:
 
     def _store(self, number: int) -> None:
         """Write a new file, sync it, give it the name, sync that."""
-        fresh = f"{self._path}.new"
-        with suppress(FileNotFoundError):
-            self._disk.unlink(fresh)  # what a crash left
-        descriptor = self._disk.create(fresh)
+        self._drop()
         try:
-            self._disk.write(descriptor, b"%010d\n" % number)
-            self._disk.fsync(descriptor)
-        finally:
-            self._disk.close(descriptor)
-        self._disk.rename(fresh, self._path)
+            descriptor = self._disk.create(self._fresh)
+            try:
+                self._disk.write(descriptor, b"%010d\n" % number)
+                self._disk.fsync(descriptor)
+            finally:
+                self._disk.close(descriptor)
+            self._disk.rename(self._fresh, self._path)
+        except OSError:
+            self._drop()
+            raise
         syncFolder(self._disk, self._root)
+
+    def _drop(self) -> None:
+        """Remove a new file that did not get its name."""
+        with suppress(OSError):  # none, as a rule; where it cannot be removed no other can be made, and that is told
+            self._disk.unlink(self._fresh)

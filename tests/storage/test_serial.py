@@ -81,8 +81,30 @@ class FileSerialTests(SerialContract):
         for operation in ("create", "write", "fsync", "rename"):
             world.fault = lambda kind, path, operation=operation: 28 if kind == operation else 0  # type: ignore[misc]
             self.assertEqual(self.assertRaises(Refused, serial.next).reply.enhanced, "4.3.1")
+            self.assertEqual(world.names("/work"), [], operation)
         world.fault = lambda kind, path: 0
         self.assertEqual([serial.next(), serial.next()], [1, 2])
+
+    def test_leftOver(self) -> None:
+        """A new file that a crash left is gone at the next start, whatever it holds, and counts for nothing."""
+        self.make(highest=185).release()
+        for left in (b"", b"0000099999\n", b"00000000"):
+            serial = self.make(highest=185)
+            given = serial.next()
+            with open(f"{self.root}/serial.new", "wb") as file:
+                file.write(left)
+            after = self.make(highest=185)
+            self.assertEqual((os.listdir(self.root), after.next()), (["serial"], given + BLOCK))
+
+    def test_leftOverMeanwhile(self) -> None:
+        """What could not be removed is when the disk works again."""
+        world = World()
+        serial = Serial(world, "/work", 0)
+        world.fault = lambda kind, path: 28 if kind in ("write", "unlink") else 0
+        self.assertRaises(Refused, serial.next)
+        self.assertEqual(world.names("/work"), ["serial.new"])
+        world.fault = lambda kind, path: 0
+        self.assertEqual((serial.next(), world.names("/work")), (1, ["serial"]))
 
     def test_lock(self) -> None:
         """A second daemon is refused and told the process that has the folder; afterwards it is free."""
