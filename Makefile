@@ -90,7 +90,7 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@$(PIP) -e '.[dev]'
 	@touch $@
 
-# And the client that comes from PyPI.
+# And the clients that come from PyPI.
 $(VENV)/interop.stamp: $(VENV)/run.stamp
 	@$(PIP) -e '.[interop]'
 	@touch $@

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.interop.binding import binding
 from tests.interop.clients import CLIENTS
 from tests.interop.encryption import encryption
 from tests.interop.places import Places
@@ -44,6 +45,7 @@ def interop(folder: Path, report: Report) -> None:
             with SmtpSink(folder / "sink", sinkPort) as sink:
                 Crowd(Places(pair), sink).run(report)
     submission(folder / "submission", report)
+    binding(folder / "binding", report)
     encryption(folder / "tls", report)
 
 

@@ -38,8 +38,8 @@ def encryption(folder: Path, report: Report) -> None:
         "listen_tls": [f"tcp:{implicit}:interface=127.0.0.1"],
     }
     pair = Pair(folder / "pair", {**RETRY, "tls": tls, "submission": listen}, {**RETRY, "tls": tls})
-    _certificates(pair.etc / "one", HOST, "127.0.0.1")
-    _certificates(pair.etc / "two", SECOND)
+    selfSigned(pair.etc / "one", HOST, "127.0.0.1")
+    selfSigned(pair.etc / "two", SECOND)
     with (pair.etc / "gateway.dat").open("a") as hops:
         hops.write(f"post.example, {HOST}, {postfixPort}\n")
     with pair:
@@ -50,7 +50,7 @@ def encryption(folder: Path, report: Report) -> None:
                 Peers(Places(pair, postfix.box), postfix, folder).run(report)
 
 
-def _certificates(folder: Path, *names: str) -> None:
+def selfSigned(folder: Path, *names: str) -> None:
     """C{epost cert self}."""
     folder.mkdir()
     words = [word for name in names for word in ("--name", name)]
