@@ -415,6 +415,14 @@ class ILogin(Interface):
         @return: what it is to be told. A Deferred never fails, and may take some seconds: guessing is slow.
         """
 
+    def over() -> Reply | None:
+        """
+        Whether whoever has logged in so is welcome no more: his account is gone, has another password than the one that
+        he proved, or may not log in from there any more. To be asked before anything is done for him; costs a look-up.
+
+        @return: 421, to be said then; L{None}: he is welcome.
+        """
+
 
 class ILogins(Interface):
     """

@@ -83,7 +83,7 @@ class Wrong(UnauthorizedLogin):
 
 
 class ILoggedIn(Interface):
-    """What an avatar is here: the L{Address} of an account."""
+    """What an avatar is here: an L{Account}, as it was at that moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +218,9 @@ class Checker:
             raise Wrong("no such account")
         if not right:
             raise Wrong(self._why(proof, account))
+        now = self.find(proof.name)
+        if now is None or now.secret != account.secret:
+            raise Wrong("the password was changed meanwhile")
         return str(account.address).encode()
 
     def _why(self, proof: Proof, account: Account) -> str:
@@ -305,7 +308,19 @@ class Realm:
         why = "no such account" if account is None else denied(account, visit)
         if account is None or why:
             raise LoginDenied(why)
-        return ILoggedIn, account.address, lambda: None
+        return ILoggedIn, account, lambda: None
+
+
+def ended(directory: Directory, account: Account, visit: Visit) -> str:
+    """
+    Why who has logged in as an account may not go on; empty where he may.
+
+    @param account: as it was then.
+    """
+    now = directory.account(account.address)
+    if now is None:
+        return "no such account"
+    return "the password was changed" if now.secret != account.secret else denied(now, visit)
 
 
 def denied(account: Account, visit: Visit) -> str:

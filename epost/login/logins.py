@@ -27,16 +27,16 @@ from zope.interface import implementer
 
 from epost.interfaces import Challenge, ILogin, ILogins, IWorkers, Outcome
 from epost.login import sasl
-from epost.login.checker import Checker, ILoggedIn, Realm, Visit
+from epost.login.checker import Checker, ILoggedIn, Realm, Visit, ended
 from epost.login.desk import Desk
 from epost.login.lockout import Lock, Lockout, owner, site
 from epost.login.memory import Key, Memory
 from epost.login.sasl import Binding, Proof, Talk
-from epost.mail.address import Address
 from epost.mail.decision import Client
 from epost.mail.reply import Refused, Reply
 from epost.mail.safe import safe
 from epost.smtp import wording
+from epost.tables.accounts import Account
 from epost.tables.directory import Directory
 from epost.tables.patterns import Network, Networks
 
@@ -125,6 +125,7 @@ class Logins(Service):
         @param desk: whom to look at for wishes; L{None}: nobody.
         """
         self.rules = rules
+        self._directory = directory
         self.lockout = lockout
         self.clock = clock
         self.checker = Checker(directory, workers, clock.seconds, key)
@@ -197,12 +198,12 @@ class Logins(Service):
 
     # What came of it.
 
-    async def prove(self, mechanism: str, visit: Visit, proof: Proof, began: float) -> Outcome:
+    async def prove(self, mechanism: str, visit: Visit, proof: Proof, began: float) -> Account | Outcome:
         """
         Check a proof.
 
         @param began: on the clock, when it came.
-        @return: with the account where it holds and may come in.
+        @return: the account where it holds and may come in; else what the client is to be told.
         """
         client, name = visit.client, self.checker.compared(proof.name)
         pair, network = (name, owner(client.address)), (owner(client.address),)
@@ -218,7 +219,7 @@ class Logins(Service):
         self._running.update(running)
         try:
             _, account, _ = await self._portal.login(cast(ICredentials, proof), visit, ILoggedIn)
-            return Outcome(wording.loggedIn(), cast(Address, account))
+            return cast(Account, account)
         except Refused as refused:
             return Outcome(refused.reply)
         except LoginFailed as error:
@@ -231,9 +232,18 @@ class Logins(Service):
         again = getattr(wrong, "again", False)
         return await self.failed(mechanism, client, proof.name, str(wrong), began, again=again)
 
-    def succeeded(self, visit: Visit, account: Address) -> None:
+    def succeeded(self, visit: Visit, account: Account) -> None:
         """Somebody is logged in."""
-        self.lockout.succeeded(visit.client.address, "@".join(account.key))
+        self.lockout.succeeded(visit.client.address, "@".join(account.address.key))
+
+    def over(self, visit: Visit, account: Account) -> Reply | None:
+        """See L{ILogin.over}. @param account: as it was when somebody logged in."""
+        why = ended(self._directory(), account, visit)
+        if not why:
+            return None
+        words = "login over: user=<{user}> address={address} why={why}"
+        self.log.info(words, user=shown(str(account.address)), address=visit.client.address, why=why)
+        return wording.loginOver(self.rules.host)
 
     def failed(
         self,
@@ -309,13 +319,17 @@ class Login:
         self._start = talk
         self._talk: Talk | None = None
         self._awaits = True  # a response of the client
-        self._account: Address | None = None
+        self._account: Account | None = None
 
     def step(self, response: bytes | None) -> "Challenge | Outcome | Deferred[Challenge | Outcome]":
         """See L{ILogin.step}."""
         if not self._awaits:
             raise RuntimeError("this login has ended, or its proof is being checked")
         return self._on(response, self._logins.clock.seconds())
+
+    def over(self) -> Reply | None:
+        """See L{ILogin.over}."""
+        return self._logins.over(self._visit, self._account) if self._account is not None else None
 
     def _on(self, response: bytes | None, began: float) -> "Challenge | Outcome | Deferred[Challenge | Outcome]":
         """Until there is something to say or to check."""
@@ -331,7 +345,8 @@ class Login:
             if self._account is None:
                 raise RuntimeError("a mechanism that ends without a proof") from None
             self._logins.succeeded(self._visit, self._account)
-            return Outcome(wording.loggedIn(), self._account)
+            self._talk = None
+            return Outcome(wording.loggedIn(), self._account.address)
         except sasl.Malformed as error:
             why = str(error)
         except sasl.Denied as error:
@@ -345,10 +360,10 @@ class Login:
         return cast("Deferred[Challenge | Outcome]", failed)
 
     async def _prove(self, proof: Proof, began: float) -> Challenge | Outcome:
-        outcome = await self._logins.prove(self._mechanism, self._visit, proof, began)
-        if outcome.account is None:
-            return outcome
-        self._account = outcome.account
+        proved = await self._logins.prove(self._mechanism, self._visit, proof, began)
+        if isinstance(proved, Outcome):
+            return proved
+        self._account = proved
         step = self._on(b"", began)
         return await step if isinstance(step, Deferred) else step
 

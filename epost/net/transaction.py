@@ -113,7 +113,7 @@ class Transaction:
     _verdict: Decision
     _name: Name
     _until: float  # when patience with the content ends
-    _login: ILogin | None = None  # one that has begun
+    _login: ILogin | None = None  # one that has begun, or succeeded
 
     def __init__(self, house: House, guest: Guest) -> None:
         self.house = house
@@ -166,8 +166,9 @@ class Transaction:
         if isinstance(said, Challenge):
             self.guest.challenge(said.octets)
             return
-        self._login = None
-        if said.account is not None:
+        if said.account is None:
+            self._login = None
+        else:
             tls = self.guest.session.client.tls or "in clear"
             _log.info("{peer} logged in as {account}, {tls}", peer=self.guest.peer, account=said.account, tls=tls)
         self.guest.answer(said.reply, account=said.account)
@@ -178,9 +179,18 @@ class Transaction:
         self._login = None
         self.guest.answer(wording.loginsBusy())
 
+    def _over(self, login: ILogin) -> bool:
+        """Whether who has logged in is welcome no more: then the connection ends."""
+        reply = login.over() if self.guest.session.client.account is not None else None
+        if reply is not None:
+            self.guest.answer(reply)
+        return reply is not None
+
     def _decideMail(self, event: Mail) -> None:
         """MAIL: the rules, then a number."""
         house = self.house
+        if self._login is not None and self._over(self._login):
+            return
         verdict = house.admission.sender(self.guest.session.client, event.path, event.blank)
         reply = verdict.reply
         if verdict.octets and (event.size or 0) > verdict.octets:
@@ -216,13 +226,9 @@ class Transaction:
 
     def _openDraft(self, event: Data) -> None:
         """DATA: somewhere to put the content."""
+        if self._login is not None and self._over(self._login):
+            return
         mail, client = self._mail, self.guest.session.client
-        if client.account is not None:  # who was disabled meanwhile sends no more
-            verdict = self.house.admission.sender(client, mail.path, mail.blank)
-            if not verdict.accepts:
-                self.house.refusals.tell(self.guest.peer, "DATA", mail.path, verdict)
-                self.guest.answer(verdict.reply)
-                return
         envelope = Envelope(mail.path, tuple(self._recipients), mail.utf8, mail.body, client.address)
         try:
             self.draft = self.house.intake.open(self._name, client, envelope)

@@ -290,6 +290,11 @@ def lockedOut(host: str) -> Reply:
     return Reply(421, (f"{host} Too many failed logins, closing connection.",), "4.7.0")
 
 
+def loginOver(host: str) -> Reply:
+    """The account has changed since the client logged in: the connection ends, and it may do so again."""
+    return Reply(421, (f"{host} Log in again, closing connection.",), "4.7.0")
+
+
 # Faults of a command.
 
 

@@ -9,7 +9,7 @@ from epost.interfaces import Challenge, ILogin, ILogins, IWorkers, Outcome
 from epost.login.sasl import Binding
 from epost.mail.address import Address
 from epost.mail.decision import Client
-from epost.mail.reply import Refused
+from epost.mail.reply import Refused, Reply
 from epost.smtp import wording
 
 
@@ -60,15 +60,19 @@ class Hands:
 class OneLogin:
     """A login of L{Anybody}."""
 
-    def __init__(self, known: dict[bytes, Address]) -> None:
-        self._known = known
+    def __init__(self, anybody: "Anybody") -> None:
+        self._anybody = anybody
 
     def step(self, response: bytes | None) -> "Challenge | Outcome | Deferred[Challenge | Outcome]":
         """See L{ILogin}."""
         if response is None:
             return Challenge(b"")
-        account = self._known.get(response)
+        account = self._anybody.known.get(response)
         return Outcome(wording.loggedIn(), account) if account else Outcome(wording.badCredentials())
+
+    def over(self) -> Reply | None:
+        """See L{ILogin}."""
+        return wording.loginOver("mx.test") if self._anybody.changed else None
 
 
 @implementer(ILogins)
@@ -77,10 +81,12 @@ class Anybody:
     Offers PLAIN alone, on every connection.
 
     @ivar known: who is logged in by which PLAIN message.
+    @ivar changed: whether all accounts have changed, so that nobody is welcome who logged in before.
     """
 
     def __init__(self, known: dict[bytes, Address] | None = None) -> None:
         self.known = known or {}
+        self.changed = False
 
     def mechanisms(self, client: Client, binding: Binding | None = None) -> tuple[str, ...]:
         """See L{ILogins}."""
@@ -90,4 +96,4 @@ class Anybody:
         """See L{ILogins}."""
         if mechanism.upper() != "PLAIN":
             raise Refused(wording.unknownMechanism())
-        return OneLogin(self.known)
+        return OneLogin(self)

@@ -168,7 +168,7 @@ class InterfaceTests(LoginsCase):
         verifyObject(ILogins, self.logins)
         verifyObject(ILogins, Anybody())
         verifyObject(ILogin, self.logins.begin("PLAIN", HERE))
-        verifyObject(ILogin, OneLogin({}))
+        verifyObject(ILogin, OneLogin(Anybody()))
         verifyObject(IWorkers, self.hands)
         verifyObject(ICredentialsChecker, self.logins.checker)
         verifyObject(IRealm, Realm(lambda: self.directory))
@@ -360,6 +360,74 @@ class AccountTests(LoginsCase):
         )
         self.assertNotIn(HASH, told[0])
         self.assertOut(self.scram("user1"))
+
+
+class OverTests(LoginsCase):
+    """Whoever is logged in is welcome as long as he could log in again, with what he logged in with."""
+
+    def enter(self, name: str = "user1", client: Client = HERE, service: str = "smtp") -> Login:
+        """Somebody who has logged in."""
+        login = self.logins.begin("PLAIN", client, None, service)
+        self.assertIn_(self.step(login, f"\0{name}\0pass1234".encode()), f"{name}@test.jp")
+        self.assertIsNone(login.over())
+        return login
+
+    def detailed(self, details: str) -> Directory:
+        """The directory with details of one account."""
+        texts = {"accounts": ("a", b"clear\tpass1234"), "details": ("d", f'["clear@test.jp"]\n{details}'.encode())}
+        return build(Ground("b.toml", "h", ("test.jp",), mailboxes=True), texts, [], [])
+
+    def test_over(self) -> None:
+        """Another password, no account, a flag at 0, disabled, another network: 421, and the log tells which."""
+        for service, directory, why in (
+            ("smtp", accounts("clear pass1235"), "the password was changed"),
+            ("smtp", accounts("clear pass1235    0"), "the password was changed"),
+            ("smtp", accounts("clear pass1234    0"), "smtp is switched off for this account"),
+            ("pop3", accounts("clear pass1234    1 1  0 1"), "pop3 is switched off for this account"),
+            ("smtp", accounts("other pass1234"), "no such account"),
+            ("smtp", self.detailed("disabled = true"), "the account is disabled"),
+            ("smtp", self.detailed('networks = ["10.0.0.0/8"]'), "the account may not log in from this address"),
+        ):
+            self.directory = accounts("clear pass1234")
+            login = self.enter("clear", service=service)
+            self.directory = directory
+            self.lines.clear()
+            reply = login.over()
+            self.assertEqual(str(reply), "421 4.7.0 mx.test.jp Log in again, closing connection.", why)
+            self.assertEqual(self.lines, [f"login over: user=<clear@test.jp> address=192.0.2.1 why={why}"])
+
+    def test_notOver(self) -> None:
+        """Whatever else changes in the tables, who is logged in goes on; nor does a lock touch him."""
+        login = self.enter("clear")
+        for directory in (
+            accounts("other x", "clear pass1234 Full~Name   1  5000 0 0"),
+            self.detailed('networks = ["192.0.2.0/24"]\noutside = false'),
+        ):
+            self.directory = directory
+            self.assertIsNone(login.over())
+        for number in range(20):
+            self.told(self.plain("clear", f"wrong{number}"))
+            if self.lockout.network(HERE.address):
+                break
+        self.assertIsNone(login.over())
+
+    def test_nobody(self) -> None:
+        """A login that has not succeeded is nobody's."""
+        login = self.logins.begin("PLAIN", HERE)
+        self.assertIsNone(login.over())
+        self.assertOut(self.step(login, b"\0user1\0wrong"))
+        self.assertIsNone(login.over())
+
+    def test_whileItIsChecked(self) -> None:
+        """A password that is changed while the old one is being checked lets nobody in."""
+        self.hands.held = True
+        for directory in (accounts(f"user1 {cheap(b'new12345')}"), accounts("other pass1234")):
+            self.directory, self.logins = accounts(f"user1 {cheap()}"), self.make()
+            answer = self.plain("user1")
+            self.directory = directory
+            self.hands.work()
+            self.assertOut(answer)
+            self.assertIn("why=the password was changed meanwhile", self.lines[-1])
 
 
 class MemoryTests(LoginsCase):

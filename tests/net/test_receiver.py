@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from epost.interfaces import IAdmission, IDraft, IIntake, IReceiveLog
 from epost.mail import trace
-from epost.mail.address import Address, parseAddress
+from epost.mail.address import Address
 from epost.mail.decision import Because, Decision, Spent
 from epost.mail.decision import Client as Peer
 from epost.mail.envelope import Envelope
@@ -25,7 +25,6 @@ from epost.mail.reply import Refused, Reply
 from epost.net.crowd import Crowd
 from epost.net.receiver import ReceiverFactory
 from epost.net.transaction import Patience
-from epost.smtp import wording
 from epost.smtp.event import Content, End
 from epost.smtp.settings import ServerSettings
 from epost.storage.journal import ReceiveLog
@@ -336,16 +335,6 @@ class ReceiverTests(ReceiverCase):
             (IPushProducer, self.wire.protocol),
         ):
             verifyObject(role, thing)
-
-    def test_disabledMeanwhile(self) -> None:
-        """Whoever has logged in and may not send any more is told at DATA too; whoever has not is not asked again."""
-        for account, code in ((None, "354"), (parseAddress("user1@test.jp"), "553")):
-            self.house.mail = lambda: OK
-            client = self.client(*OPEN)
-            session = self.wire.protocol.session
-            session.client = replace(session.client, account=account)
-            self.house.mail = wording.notYours
-            self.assertEqual(client.hear("DATA")[-1][:3], code)
 
     def test_unix(self) -> None:
         """Whoever has no address is somebody all the same: without a client an envelope is what we wrote ourselves."""

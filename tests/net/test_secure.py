@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from OpenSSL import SSL
@@ -56,7 +57,7 @@ class Slow(Anybody):
     def begin(self, *arguments):
         """See L{ILogins}."""
         super().begin(*arguments)
-        return SlowLogin(self.known)
+        return SlowLogin(self)
 
 
 class SlowLogin(OneLogin):
@@ -457,6 +458,29 @@ class LoginTests(SecureCase):
             talk.end.close()
 
         await self.play(story)
+
+    async def test_changedMeanwhile(self) -> None:
+        """Whoever has logged in and is welcome no more is told so at MAIL and at DATA, and his connection ends."""
+        lines = ("MAIL FROM:<bucho@test.jp>", "RCPT TO:<d@e.f>", "DATA")
+        words = "421 4.7.0 mx.test Log in again, closing connection."
+
+        def story(before: int) -> None:
+            talk = Talk(self.submissions, implicit=True)
+            talk.reply()
+            self.assertEqual(
+                talk.say("EHLO pc", PLAIN, *lines[:before])[:3], "354" if before == 3 else "250" if before else "235"
+            )
+            self.logins.changed = True
+            if before == 3:  # what is on its way is taken
+                self.assertEqual(talk.say(".")[:3], "250")
+            self.assertEqual(talk.say(lines[before % 3]), words)
+            self.assertTrue(talk.over())
+            talk.end.close()
+            self.logins.changed = False
+
+        for before in (0, 2, 3):
+            await self.play(partial(story, before))
+        self.assertEqual(len(self.house.clients), 1)
 
     async def test_lostMeanwhile(self) -> None:
         """A client that leaves while its login is undecided harms nobody."""
