@@ -394,10 +394,10 @@ class Daemon(MultiService):
         await DeferredList([cast("Deferred[None]", port.stopListening() or succeed(None)) for port in self._ports])
         await self.crowd.disperse(self.reactor, GRACE)
         await cast("Deferred[object]", super().stopService() or succeed(None))  # type: ignore[no-untyped-call]
-        if self.hints is not None:
-            await self.hints.release()
         await self.spool.release()
         await self.commits.close()
+        if self.hints is not None:  # what was committed last may have filled a mailbox
+            await self.hints.release()
         self.serial.release()
         self._pool.stop()
         self.senderLog.flush()

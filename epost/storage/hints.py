@@ -92,8 +92,9 @@ class Hints:
         self._anew = False  # whether the whole file is to be written
         self._timer: IDelayedCall | None = None
         self._busy = False
-        self._failed = False
+        self._failed: object = None  # the kind of the fault that lasts
         self._released: Deferred[None] | None = None
+        self._closed = False
         self._load()
 
     def get(self, kind: str, key: str, within: float = float("inf")) -> str | None:
@@ -118,7 +119,11 @@ class Hints:
             self._change(kind, key)
 
     def release(self) -> "Deferred[None]":
-        """At stop: write what is unwritten. Fires when that is done, or has failed."""
+        """
+        At stop, while the folder is still locked: write what is unwritten. Fires when that is done, or has failed.
+
+        What is put after that is in memory alone: the folder may be another process's.
+        """
         self._released = Deferred()
         released = self._released
         if not self._busy:
@@ -128,6 +133,8 @@ class Hints:
     # Writing.
 
     def _change(self, kind: str, key: str) -> None:
+        if self._closed:
+            return
         self._changed[kind, key] = None
         if self._timer is None and not self._busy:
             self._timer = self._clock.callLater(BATCH, self._write)
@@ -152,7 +159,12 @@ class Hints:
             self._busy = True
             self._callInThread(self._store, self._add, facts)
         elif self._released is not None:
-            self._released.callback(None)
+            self._end(self._released)
+
+    def _end(self, released: "Deferred[None]") -> None:
+        """Nothing is written from now on."""
+        self._closed = True
+        released.callback(None)
 
     def _sweep(self) -> None:
         """Let go of what is over."""
@@ -206,20 +218,20 @@ class Hints:
         # After a fault the end of the file may be half a line, or octets that no later sync proves.
         self._anew = fault is not None
         if fault is None:
-            if self._failed:
+            if self._failed is not None:
                 self._log.warn("{path} is written again", path=self._path)
-            self._failed = False
-        elif not self._failed and not removed:
-            self._failed = True
+            self._failed = None
+        elif not removed and self._failed != _kind(fault):
+            self._failed = _kind(fault)
             words = "{path}: {fault!s}; mail goes on, what was counted and warned of is kept in memory alone"
             self._log.error(words, path=self._path, fault=fault)
         if self._released is not None:
             if fault is not None:
-                self._released.callback(None)
+                self._end(self._released)
             else:
                 self._write()
         elif self._anew or self._changed:
-            self._timer = self._clock.callLater(AGAIN if self._failed else BATCH, self._write)
+            self._timer = self._clock.callLater(BATCH if self._failed is None else AGAIN, self._write)
 
     # Reading.
 
@@ -272,6 +284,11 @@ class Hints:
         facts.pop(key, None)
         facts[key] = _Fact(found[4], until)
         return True
+
+
+def _kind(fault: Exception) -> object:
+    """What tells one fault from another: a full disk is told, and when it breaks after that too."""
+    return fault.errno if isinstance(fault, OSError) else type(fault)
 
 
 def _line(kind: str, key: str, fact: _Fact) -> bytes:

@@ -98,6 +98,31 @@ class HintsTests(SynchronousTestCase):
         self.successResultOf(released)
         self.assertEqual(self.known("a", "b"), ["a", "b"])
 
+    def test_released(self) -> None:
+        """What is put when the stop is over is not written: the folder may be another process's by then."""
+        self.put("a")
+        released = self.hints.release()
+        self.turns.run()
+        self.successResultOf(released)
+        self.world.log.clear()
+        self.put("b")
+        self.hints.forget("replied", "a")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.pass_(AGAIN)
+        self.assertEqual((self.world.log, self.hints.get("replied", "b")), ([], "to b"))
+
+    def test_releasedOnABrokenDisk(self) -> None:
+        """So it is where the disk did not take the last of it."""
+        self.world.fault = lambda operation, path: 28
+        self.put("a")
+        released = self.hints.release()
+        self.turns.run()
+        self.successResultOf(released)
+        self.world.fault = lambda operation, path: 0
+        self.put("b")
+        self.pass_(AGAIN)
+        self.assertEqual(self.known("a", "b"), [])
+
     def test_nothingToWrite(self) -> None:
         """A stop without anything unwritten does not wait for the thread."""
         self.put("a")
@@ -238,6 +263,16 @@ class HintsTests(SynchronousTestCase):
         self.world.room = None
         self.pass_(AGAIN)
         self.assertEqual((self.logged[1:], self.known(*"abcd")), (["/work/hints is written again"], [*"abcd"]))
+
+    def test_anotherFault(self) -> None:
+        """A full disk that then breaks is told once more, and that it is well again once."""
+        for number, key in ((28, "a"), (28, "b"), (5, "c"), (5, "d"), (0, "e")):
+            self.world.fault = lambda operation, path, number=number: number  # type: ignore[misc]
+            self.put(key)
+            self.pass_(AGAIN)
+        told = [line.partition(":")[2][1:9] for line in self.logged]
+        self.assertEqual((told, self.logged[2]), (["[Errno 2", "[Errno 5", ""], "/work/hints is written again"))
+        self.assertEqual(self.known(*"abcde"), [*"abcde"])
 
     def test_syncThatFailed(self) -> None:
         """After a sync that failed a new file is written: a second sync of the old one would prove nothing."""
