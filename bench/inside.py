@@ -241,6 +241,7 @@ KINDS: dict[str, tuple[str, Callable[[House], Callable[[], None]]]] = {
     "hold": ("gateway", lambda house: kept(house, "x@hold.example")),
     "relay": ("gateway", lambda house: kept(house, "x@a.relay.example")),
     "local": ("backend", lambda house: kept(house, "u0@local.example")),
+    "accepted": ("gateway", lambda house: fresh(house, "x@hold.example")),
     "connection": ("backend", lambda house: fresh(house, "u0@local.example")),
     "refused": ("gateway", refused),
 }

@@ -24,10 +24,13 @@ from epost.mail.address import Address
 from epost.mail.decision import Because, Client, Decision, Scope, Spent
 from epost.mail.reply import Refused
 from epost.mail.route import Local
+from epost.mail.value import value
 from epost.smtp import wording
 from epost.tables.accounts import Account
 from epost.tables.directory import Directory
 from epost.tables.effect import Kind, Rule
+from epost.tables.hops import Destination
+from epost.tables.memo import Memo
 from epost.tables.restriction import Restriction
 
 Restrict = Callable[[Local], Restriction]  # the sender.dat of a mailbox
@@ -71,7 +74,7 @@ def isOurs(directory: Directory, client: Client, path: Address | None) -> bool:
 
 def decideSender(directory: Directory, client: Client, path: Address | None, blank: bool = False) -> Decision:
     """
-    Decide about MAIL.
+    Decide about MAIL. Of the client its address, its account and whether it came to submit have a say.
 
     @param path: the reverse path; L{None} for the null one.
     @param blank: whether nothing stood behind C{MAIL FROM:}.
@@ -167,6 +170,28 @@ def _believed(directory: Directory, client: Client, sender: Decision) -> bool:
     return client.account is not None or client.address in directory.networks or sender.scope is Scope.ANYWHERE
 
 
+@value(frozen=True, slots=True)
+class Target:
+    """
+    What the tables say of a forward path, whoever writes to it.
+
+    @ivar inside: whether it is ours.
+    @ivar exists: whether, being ours, it is somebody.
+    @ivar relay: what makes it a relay domain's, being none of ours.
+    """
+
+    inside: bool
+    exists: bool
+    relay: Destination | None
+
+
+def target(directory: Directory, forward: Address) -> Target:
+    """Look it up."""
+    inside = directory.isInside(forward)
+    relay = None if inside else directory.hops.relay(forward.domain)
+    return Target(inside, inside and directory.exists(forward), relay)
+
+
 def decideRecipient(
     directory: Directory,
     client: Client,
@@ -174,20 +199,22 @@ def decideRecipient(
     sender: Decision,
     forward: Address,
     restrict: Restrict = lambda box: Restriction(),
+    known: Target | None = None,
 ) -> Decision:
     """
     Decide about RCPT; mailbox limits, allowances and verification aside.
 
     @param sender: what was decided about MAIL; a refusal of an address outside names what decided that.
     @param restrict: gives the sender.dat of an account.
+    @param known: C{forward}, where it was looked up.
     """
     gone = _gone(directory, client.account) if client.account is not None else None
     if gone is not None:
         return Decision(wording.notYours(), gone)
-    inside = directory.isInside(forward)
-    if inside and not directory.exists(forward):
+    known = known or target(directory, forward)
+    inside, relay = known.inside, known.relay
+    if inside and not known.exists:
         return Decision(wording.unknownUser(forward), Because("matrix", 0, "to an internal address without account"))
-    relay = None if inside else directory.hops.relay(forward.domain)
     if not inside and relay is None and sender.scope is not Scope.ANYWHERE:
         return Decision(wording.relaying(forward), sender.because)
     people = writers(directory, client, path, sender)
@@ -276,6 +303,8 @@ class Admission:
         self._verify = verify
         self._restrict = restrict
         self._allowance = allowance
+        self._senders = Memo(directory, decideSender)
+        self._targets = Memo(directory, target)
 
     def exempt(self, client: Client) -> bool:
         """See L{IAdmission}."""
@@ -289,7 +318,8 @@ class Admission:
 
     def sender(self, client: Client, path: Address | None, blank: bool) -> Decision:
         """See L{IAdmission}."""
-        return decideSender(self._directory(), client, path, blank)
+        key = (client.address, client.account, client.submission, path and path.text, blank)
+        return self._senders(key, client, path, blank)
 
     def limit(self, box: Local) -> Usage:
         """What a mailbox may hold; 0: any number."""
@@ -306,17 +336,17 @@ class Admission:
         taken: Sequence[Address] = (),
     ) -> "Decision | Deferred[Decision]":
         """See L{IAdmission}."""
-        directory = self._directory()
-        decision = decideRecipient(directory, client, path, sender, forward, self._restrict)
+        directory, known = self._directory(), self._targets(forward.text, forward)
+        decision = decideRecipient(directory, client, path, sender, forward, self._restrict, known)
         if not decision.accepts:
             return decision
-        if directory.isInside(forward):
+        if known.inside:
             return self._full(directory, forward) or decision
         spent = self._spent(directory, writers(directory, client, path, sender), taken)
         if isinstance(spent, Because):
             return Decision(wording.sentTooMuch(), spent)
         # Postmaster is taken whatever the next hop says (RFC 5321 4.5.1).
-        if self._verify is None or forward.key[0] == "postmaster" or not directory.hops.relay(forward.domain):
+        if self._verify is None or forward.key[0] == "postmaster" or known.relay is None:
             return self._billed(decision, spent)
         verdict = self._verify(forward) or decision
         if isinstance(verdict, Deferred):

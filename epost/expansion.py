@@ -27,6 +27,7 @@ from epost.routes import Router
 from epost.smtp import wording
 from epost.tables.directory import Directory
 from epost.tables.lists import List
+from epost.tables.memo import Memo
 from epost.tables.ways import Way
 
 COPIES = 100  # with Delivered-To; those beyond share one without: of a loop of theirs Received is the end
@@ -50,7 +51,8 @@ class Expansion(Router):
         super().__init__(directory)
         self._srs = srs
         self._seconds = seconds
-        self._known: tuple[Directory, dict[Address, tuple[Address, ...]]] | None = None  # members of lists
+        self._alone = Memo(directory, self._isAlone)
+        self._members = Memo(directory, _ends)
 
     def expand(self, address: Address) -> tuple[Address, ...]:
         """See L{IRouter}. An address of SRS leads to that from which it was made."""
@@ -77,6 +79,9 @@ class Expansion(Router):
         onward: dict[Address, dict[Address, Way]] = {}  # by what the client named
         lists: dict[Address, List] = {}
         for path in envelope.recipients:
+            if self._alone(path.text, path):  # as most are
+                direct[path] = None
+                continue
             for way in self._ways(directory, path):
                 one = directory.lists.find(way.address)
                 if one is not None:
@@ -95,6 +100,12 @@ class Expansion(Router):
             found += self._sentOn(directory, envelope, path, {end: w for end, w in ways.items() if end not in taken})
             taken |= set(ways)
         return _gathered(found) if len(found) > COPIES else tuple(found)
+
+    def _isAlone(self, directory: Directory, path: Address) -> bool:
+        """Whether an address leads to itself, and to nobody else."""
+        if self.isRewritten(path) or directory.lists.find(path) is not None:
+            return False
+        return [way.address is path for way in directory.ways(path)] == [True]
 
     def _ways(self, directory: Directory, path: Address) -> tuple[Way, ...]:
         original = self.original(path)
@@ -126,12 +137,7 @@ class Expansion(Router):
         """
         if envelope.sender is None:
             raise Refused(wording.looping())
-        if self._known is None or self._known[0] is not directory:
-            self._known = (directory, {})
-        members = self._known[1].get(one.address)
-        if members is None:  # a list without members has its owner
-            members = tuple(_members(directory, one, {one.address})) or directory.expand(one.owner)
-            self._known[1][one.address] = members
+        members = self._members(one.address.key, one)
         front = listing.fields(one.address, one.name, one.keeper, one.post != "owner")
         return Copy(replace(envelope, sender=one.bounces, recipients=members), front, listing.identifier(one.address))
 
@@ -159,6 +165,11 @@ def _gathered(copies: list[Copy]) -> tuple[Copy, ...]:
             recipients = (*before.envelope.recipients, *copy.envelope.recipients)
             groups[sender] = Copy(replace(copy.envelope, recipients=recipients))
     return (*kept, *groups.values())
+
+
+def _ends(directory: Directory, one: List) -> tuple[Address, ...]:
+    """Whom a list distributes to; one without members has its owner."""
+    return tuple(_members(directory, one, {one.address})) or directory.expand(one.owner)
 
 
 def _members(directory: Directory, one: List, seen: set[Address]) -> "dict[Address, None]":

@@ -14,6 +14,7 @@ from epost.mail.address import Address
 from epost.mail.route import Hop, Nowhere, Onward, Route
 from epost.smtp import wording
 from epost.tables.directory import Directory
+from epost.tables.memo import Memo
 
 
 def decideRoute(directory: Directory, address: Address) -> Route:
@@ -48,6 +49,7 @@ class Router:
 
     def __init__(self, directory: Callable[[], Directory]) -> None:
         self._directory = directory
+        self._routes = Memo(directory, decideRoute)
 
     def expand(self, address: Address) -> tuple[Address, ...]:
         """See L{IRouter}."""
@@ -55,4 +57,4 @@ class Router:
 
     def route(self, address: Address) -> Route:
         """See L{IRouter}."""
-        return decideRoute(self._directory(), address)
+        return self._routes(address.text, address)

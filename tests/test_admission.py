@@ -779,6 +779,45 @@ class AdmissionTests(SynchronousTestCase):
         there[0] = directory("x@outside.jp false")
         self.assertFalse(admission.sender(STRANGER, path, False).accepts)
 
+    def test_asOne(self) -> None:
+        """What is remembered of a sender holds for no other: not for one spelled otherwise, nor another client."""
+        there = directory("user1@test.jp false,1")
+        admission = Admission(lambda: there)
+        submitting = replace(STRANGER, submission=True)
+        clients = (STRANGER, OFFICE, LOGGED, NEXTHOP, submitting, replace(LOGGED, submission=True))
+        paths = [None, *map(parseAddress, ("user1@test.jp", "USER1@test.jp", "full@test.jp", "x@outside.jp"))]
+        for _ in range(2):
+            for client, path, blank in product(clients, paths, (False, True)):
+                if path is None or not blank:
+                    expected = decideSender(there, client, path, blank)
+                    self.assertEqual(admission.sender(client, path, blank), expected, (client, path, blank))
+
+    def test_spelling(self) -> None:
+        """So with recipients: each hears its own."""
+        admission = Admission(directory)
+        for text in ("User1@test.jp", "user1@test.jp", "Nobody@test.jp", "nobody@TEST.jp"):
+            decision = self.ask(admission, text)
+            assert isinstance(decision, Decision)
+            self.assertIn(text, decision.reply.lines[0])
+
+    def test_clientsShare(self) -> None:
+        """Of a client the three that a decision about a sender is remembered by have a say, and nothing else."""
+        read: set[str] = set()
+
+        class Watched:
+            def __init__(self, client: Client) -> None:
+                self.client = client
+
+            def __getattr__(self, name: str) -> object:
+                read.add(name)
+                return getattr(self.client, name)
+
+        tables = [directory(), directory("user1@test.jp false,1\n192.168.0.* norelay\n*@outside.jp only")]
+        paths = [None, *map(parseAddress, ("user1@test.jp", "all@test.jp", "x@outside.jp", "nobody@test.jp"))]
+        for there, client, path in product(tables, (STRANGER, OFFICE, LOGGED, NEXTHOP), paths):
+            decideSender(there, Watched(client), path)  # type: ignore[arg-type]
+        self.assertEqual(read, {"address", "account", "submission"})
+
     def test_exempt(self) -> None:
         """Machines of gateway.dat and of true lines may have any number of connections."""
         there = directory("192.168.0.9 false\n192.168.0.* true\nuser1@test.jp true")

@@ -48,6 +48,14 @@ class RouteTests(SynchronousTestCase):
         """An account goes into its mailbox, whatever gateway.dat says, and however it is written."""
         self.assertRoute(router("test.jp, elsewhere"), "USER1@Test.jp", Local("user1", "test.jp"))
 
+    def test_spelling(self) -> None:
+        """Who is nobody is told so as it was written, whoever asked before."""
+        there = router()
+        for address in ("Nobody@test.jp", "nobody@test.jp", "Nobody@test.jp"):
+            found = there.route(parseAddress(address))
+            assert isinstance(found, Nowhere)
+            self.assertIn(address, found.reply.lines[0])
+
     def test_table(self) -> None:
         """gateway.dat goes before the setting, and a refusal there is tried again."""
         there = router("a.jp, h1\na.jp, h2, 26\nheld.jp, hold")
