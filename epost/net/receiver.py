@@ -31,15 +31,14 @@ from epost.net.crowd import Crowd
 from epost.net.refusals import Refusals
 from epost.net.tls import ServerContexts, channelBinding, described
 from epost.net.tls import reason as explained
-from epost.net.transaction import COMMANDS, Patience, Transaction
+from epost.net.transaction import ACTIONS, COMMANDS, Patience, Transaction
 from epost.net.writing import Outbox
 from epost.smtp import wording
 from epost.smtp.server import Closed, ServerSession, ServerSettings, Want
 
 _log = Logger()
 
-_DATA: Final = Want.DATA  # an attribute of an enum is slow to get
-_ANSWER: Final = Want.ANSWER
+_ANSWER: Final = Want.ANSWER  # an attribute of an enum is slow to get
 
 UNIX = "unix"  # who comes over a socket that has no addresses: no table names it, and it is not us
 
@@ -58,8 +57,8 @@ class Receiver(Protocol):
 
     transport: Any  # ITCPTransport, IConsumer and IPushProducer at once
     _timeout: IDelayedCall
-    _fires: float  # when that is: at L{_until} or before
-    _until: float  # when patience ends
+    _fires: float  # when that is
+    _since: float  # since when we are patient
     _starting = False  # 220 to STARTTLS is about to be said
     _shaking = False  # a handshake is under way: there is nobody to talk to
 
@@ -81,8 +80,8 @@ class Receiver(Protocol):
         self.transport.setTcpNoDelay(True)
         self.transport.bufferSize = COMMANDS
         self.transport.registerProducer(self, True)
-        self._wake(self.house.patience.command)
-        self._until = self._fires
+        self._since = self.house.clock.seconds()
+        self._wake(self.house.patience.shortest)
         refusal = self.house.crowd.arrived(self, self.peer, self.session.client.known)
         if refusal is not None:
             self.house.refusals.say(f"{self.peer} refused: {refusal}")
@@ -197,21 +196,18 @@ class Receiver(Protocol):
         if self._running:
             return
         self._running = True
-        session, take = self.session, self._transaction.take
+        session, transaction = self.session, self._transaction
         closed = False
         while True:
             if self._leaving is not None and not self.busy:
                 session.close(self._leaving)  # what was pipelined behind the message at hand is not begun
             event = session.nextEvent()
-            if event is _DATA:
+            action = ACTIONS.get(type(event))
+            if action is None:
+                self._waiting = event is _ANSWER
+                closed = type(event) is Closed
                 break
-            if event is _ANSWER:
-                self._waiting = True
-                break
-            if type(event) is Closed:
-                closed = True
-                break
-            take(event)
+            action(transaction, event)
         self._running = False
         if lines := session.transcript():
             self.house.log.lines(self.number, lines)
@@ -225,7 +221,7 @@ class Receiver(Protocol):
             self.house.outbox.flush()
             self._shake()
         else:
-            self._expect(self._transaction.patience())
+            self._since = self.house.clock.seconds()
 
     def _part(self, octets: bytes) -> None:
         """Say our last words, once, and end the connection behind them."""
@@ -266,10 +262,10 @@ class Receiver(Protocol):
             self.transport.loseWriteConnection()
 
     def _expect(self, seconds: float) -> None:
-        """Be patient for so long from now. To move the timer costs more than to let it find out that it is early."""
-        self._until = until = self.house.clock.seconds() + seconds
-        if until < self._fires:
-            self._fires = until
+        """Be patient for so long from now, and look then."""
+        self._since = now = self.house.clock.seconds()
+        if now + seconds < self._fires:
+            self._fires = now + seconds
             self._timeout.reset(seconds)
 
     def _wake(self, seconds: float) -> None:
@@ -277,11 +273,23 @@ class Receiver(Protocol):
         self._fires = self.house.clock.seconds() + seconds
         self._timeout = self.house.clock.callLater(seconds, self._timedOut)
 
+    def _patience(self) -> float:
+        """For how long the client may be silent, in seconds since L{_since}."""
+        patience = self.house.patience
+        if self._closing:
+            return patience.farewell
+        return patience.handshake if self._shaking else self._transaction.patience(self._since)
+
     def _timedOut(self) -> None:
-        """The client was silent for too long, or does not take our last words; or it has spoken since."""
-        early = self._until - self.house.clock.seconds()
+        """
+        The client was silent for too long, or does not take our last words; or it has spoken since.
+
+        A timer is not moved with each command: it finds out itself that it is early, and looks again as soon as any
+        patience that may have begun meanwhile can end.
+        """
+        early = self._since + self._patience() - self.house.clock.seconds()
         if early > 0:
-            self._wake(early)
+            self._wake(min(early, self.house.patience.shortest))
             return
         if self._closing:
             self.transport.abortConnection()
@@ -289,8 +297,8 @@ class Receiver(Protocol):
         if self._shaking:
             self._cut(f"it took longer than {self.house.patience.handshake:g} s")
             return
-        self._until += self.house.patience.command
-        self._wake(self.house.patience.command)
+        self._since = self.house.clock.seconds()
+        self._wake(self.house.patience.shortest)
         if not self._waiting:  # else it is us who are slow
             _log.info("{peer} was silent, or slow with its content, for too long", peer=self.peer)
             self.session.close(wording.timedOut(self.house.settings.host))

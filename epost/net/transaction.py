@@ -32,7 +32,6 @@ from epost.smtp.server import (
     Data,
     Discard,
     End,
-    Event,
     Hello,
     Mail,
     Rcpt,
@@ -65,6 +64,11 @@ class Patience:
     message: float = 600.0
     farewell: float = 5.0
     handshake: float = 30.0
+
+    @property
+    def shortest(self) -> float:
+        """Of those that begin with a command or with content."""
+        return min(self.command, self.content, self.message)
 
 
 class House(Protocol):
@@ -122,15 +126,11 @@ class Transaction:
         self._recipients: list[Address] = []
         self._spent: list[Spent] = []  # for this message; given back unless it is taken
 
-    def take(self, event: Event) -> None:
-        """Do what an event of the session asks for."""
-        _ACTIONS[type(event)](self, event)
-
-    def patience(self) -> float:
-        """For how long the client may be silent now, in seconds."""
+    def patience(self, since: float) -> float:
+        """For how long the client may be silent, in seconds. @param since: when it began to be."""
         if self.draft is None:
             return self.house.patience.command
-        return min(self.house.patience.content, max(self._until - self.house.clock.seconds(), 0.0))
+        return min(self.house.patience.content, max(self._until - since, 0.0))
 
     def _hello(self, event: Hello) -> None:
         """Nothing is to be done."""
@@ -303,7 +303,8 @@ class Transaction:
         self.house.crowd.idle(self.guest)
 
 
-_ACTIONS: dict[type[Event], Callable[..., None]] = {
+# What is to be done for each event of the session.
+ACTIONS: dict[object, Callable[..., None]] = {
     Hello: Transaction._hello,
     StartTls: Transaction._secure,
     Auth: Transaction._beginLogin,
