@@ -156,6 +156,18 @@ class LockoutTests(SynchronousTestCase):
         self.assertTrue(self.lockout.known("2001:db8:0:27::9", USER))
         self.assertFalse(self.lockout.known("2001:db8:0:1::1", USER))
 
+    def test_placeThatIsUsedAgain(self) -> None:
+        """A place counts from its last use, not from its first."""
+        addresses = [f"192.0.2.{number}" for number in range(places.PLACES + 2)]
+        for address in addresses[: places.PLACES]:
+            self.lockout.succeeded(address, USER)
+        self.clock.advance(86400)
+        self.lockout.succeeded(addresses[1], USER)
+        for address in addresses[places.PLACES :]:
+            self.lockout.succeeded(address, USER)
+        forgotten = [address for address in addresses if not self.lockout.known(address, USER)]
+        self.assertEqual(forgotten, [addresses[0], addresses[2]])
+
     def test_placeOfLastMonth(self) -> None:
         """Of several places each is forgotten in its own time."""
         self.lockout.succeeded(THERE, USER)
