@@ -117,7 +117,7 @@ class Transaction:
     _verdict: Decision
     _name: Name
     _until: float  # when patience with the content ends
-    _login: ILogin | None = None  # one that has begun, or succeeded
+    _login: ILogin | None = None  # the last that has begun
 
     def __init__(self, house: House, guest: Guest) -> None:
         self.house = house
@@ -136,7 +136,8 @@ class Transaction:
         """Nothing is to be done."""
 
     def _secure(self, event: StartTls) -> None:
-        """STARTTLS was answered."""
+        """STARTTLS was answered: whoever has logged in in clear is nobody again."""
+        self._login = None
         self.guest.secure()
 
     def _beginLogin(self, event: Auth) -> None:
@@ -166,9 +167,7 @@ class Transaction:
         if isinstance(said, Challenge):
             self.guest.challenge(said.octets)
             return
-        if said.account is None:
-            self._login = None
-        else:
+        if said.account is not None:
             tls = self.guest.session.client.tls or "in clear"
             _log.info("{peer} logged in as {account}, {tls}", peer=self.guest.peer, account=said.account, tls=tls)
         self.guest.answer(said.reply, account=said.account)
@@ -181,7 +180,7 @@ class Transaction:
 
     def _over(self, login: ILogin) -> bool:
         """Whether who has logged in is welcome no more: then the connection ends."""
-        reply = login.over() if self.guest.session.client.account is not None else None
+        reply = login.over()
         if reply is not None:
             self.guest.answer(reply)
         return reply is not None

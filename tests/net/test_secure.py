@@ -456,7 +456,16 @@ class LoginTests(SecureCase):
             talk.secure()
             self.assertEqual(talk.say("EHLO pc", "MAIL FROM:<bucho@test.jp>")[:3], "530")
             talk.end.close()
+            talk = Talk(both)
+            talk.reply()
+            self.assertEqual(talk.say("EHLO pc", PLAIN)[:3], "235")
+            self.assertEqual(talk.say("STARTTLS")[:3], "220")
+            talk.secure()
+            self.logins.changed = True
+            self.assertEqual(talk.say("EHLO pc", "MAIL FROM:<bucho@test.jp>")[:3], "250")
+            talk.end.close()
 
+        both = self.listen(self.factory.beside(replace(RULES, auth=True), self.logins))
         await self.play(story)
 
     async def test_changedMeanwhile(self) -> None:
