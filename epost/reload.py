@@ -6,11 +6,13 @@ for the next decision only if nothing in any of them is wrong; else the faults a
 stays in force (spec 3).
 
 A table that is cut may be a good one with fewer rules. So a file that is written in place is read when two looks have
-found it the same; one that took another's place came whole, and is read at once. And one that said something and is now
-of 0 octets, as an editor leaves it on a full disk, is a fault: what is meant to be empty holds a comment.
+found it the same, or when it is older than that; one that took another's place came whole, and is read at once. And one
+that said something and is now of 0 octets, as an editor leaves it on a full disk, is a fault: what is meant to be empty
+holds a comment.
 
 Of accounts there may be thousands, each with a sender.dat: such a file is looked at when its account writes to
-somebody, once a second at most, and stands and falls alone.
+somebody, once a second at most, and stands and falls alone. One that was changed an hour before holds for the first
+recipient.
 """
 
 import errno
@@ -194,7 +196,12 @@ def _comment(name: str) -> str:
 def _empty(texts: Texts) -> list[Fault]:
     """Remarks about tables that restrict, and are empty: nobody can tell whether they are meant to be."""
     found = [name for role, (name, octets) in texts.roles.items() if role in ("effect", "details") and not octets]
-    return [Fault(name, 1, "is empty: it restricts nobody", f"rules, or one line: {_comment(name)}") for name in found]
+    return [_unrestricting(name) for name in found]
+
+
+def _unrestricting(name: str) -> Fault:
+    """A table that restricts, and is empty when it is first read."""
+    return Fault(name, 1, "is empty: it restricts nobody", f"rules, or one line: {_comment(name)}")
 
 
 def readDirectory(settings: Settings, faults: list[Fault], notes: list[Fault]) -> Directory:
@@ -260,7 +267,8 @@ class Directories(Service):
     def look(self) -> None:
         """Read the tables again if any of them has changed, and none is still being written."""
         now = {path: _mark(path) for path in self._seen}
-        still = all(_whole(mark, self._seen[path], self._last.get(path)) for path, mark in now.items())
+        seconds = self._looking.clock.seconds()
+        still = all(_whole(mark, self._seen[path], self._last.get(path), seconds) for path, mark in now.items())
         self._last = now
         if still and now != self._seen:
             self.reload()
@@ -295,10 +303,10 @@ class Restrictions:
     The sender.dat of each account. Calling it with a mailbox gives what it says.
 
     One that is wrong is told once, and what was read before stays in force. Where nothing was, it is not known to whom
-    the account may write: that is the answer until the file is mended.
+    the account may write: that is the answer until the file is mended, or has been written.
 
     @param place: the folder of a mailbox; L{None}: there are none.
-    @param seconds: a clock.
+    @param seconds: tells the time, since 1970.
     """
 
     log = Logger()
@@ -321,12 +329,16 @@ class Restrictions:
         except Refused:  # no folder can have this name
             return Restriction()
         mark = _mark(path)  # before reading: what changes meanwhile is seen at the next look
-        if known is None or known.mark != mark:
-            known = self._known[box] = _Known(now, mark, self._again(path, mark, known))
-        known.looked = now
+        if known is None:
+            unknown = Because(str(path), 1, "it is being written")
+            known = self._known[box] = _Known(now, None, None, Restriction(broken=unknown) if mark else Restriction())
+        if mark != known.mark and _whole(mark, known.mark, known.last, now):
+            known.restriction = self._again(path, mark, known)
+            known.mark = mark
+        known.looked, known.last = now, mark
         return known.restriction
 
-    def _again(self, path: Path, mark: Mark | None, before: "_Known | None") -> Restriction:
+    def _again(self, path: Path, mark: Mark | None, before: "_Known") -> Restriction:
         """The file as it is now; as it was before, where it is wrong."""
         if mark is None:
             return Restriction()
@@ -334,13 +346,16 @@ class Restrictions:
         restriction = readSender(path, faults)
         if restriction is None:
             return Restriction()
-        if before is not None and before.restriction != Restriction() and mark[1] == 0 and not faults:
-            faults.append(_emptied(str(path)))
+        if mark[1] == 0 and not faults:
+            if before.mark is None:
+                self.log.warn("{note}", note=str(_unrestricting(str(path))))
+            elif before.restriction != Restriction():
+                faults.append(_emptied(str(path)))
         if not faults:
             return restriction
         for fault in faults:
             self.log.error("{fault}", fault=str(fault))
-        if before is not None and before.mark is not None and before.restriction.broken is None:
+        if before.mark is not None and before.restriction.broken is None:
             self.log.error("{path}: what it said before stays in force", path=str(path))
             return before.restriction
         return Restriction(broken=Because(faults[0].file, faults[0].line, faults[0].why))
@@ -348,10 +363,17 @@ class Restrictions:
 
 @dataclass(slots=True)
 class _Known:
-    """A sender.dat that was looked at. @ivar looked: when, last. @ivar mark: its state; L{None}: there is none."""
+    """
+    A sender.dat that was looked at.
+
+    @ivar looked: when, last.
+    @ivar mark: its state when it was read; L{None}: there was none.
+    @ivar last: its state at the last look.
+    """
 
     looked: float
     mark: Mark | None
+    last: Mark | None
     restriction: Restriction
 
 
@@ -377,12 +399,15 @@ def _mark(path: Path) -> Mark | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _whole(mark: Mark | None, read: Mark | None, last: Mark | None) -> bool:
+def _whole(mark: Mark | None, read: Mark | None, last: Mark | None, now: float) -> bool:
     """
     Whether a file is not just being written.
 
     @param mark: its state.
     @param read: what that was when it was read.
     @param last: what that was at the last look.
+    @param now: seconds since 1970. A clock that was set back tells nothing; then the next look does.
     """
-    return mark is None or read is None or mark[2] != read[2] or mark in (read, last)
+    if mark is None or mark in (read, last) or (read is not None and mark[2] != read[2]):
+        return True
+    return now - mark[0] / 1e9 >= LOOK

@@ -1,6 +1,7 @@
 """Tests of L{epost.reload}: tables that change while the daemon runs."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -309,6 +310,7 @@ class RestrictionsTests(SynchronousTestCase):
         (self.folder / "baito").mkdir(parents=True)
         self.looks: list[Local] = []
         self.clock = Clock()
+        self.clock.advance(time.time() + 3600)  # so that what a test writes is old
         self.there = Restrictions(self.place, self.clock.seconds)
         self.said: list[str] = []
         globalLogPublisher.addObserver(self.observe)
@@ -317,16 +319,19 @@ class RestrictionsTests(SynchronousTestCase):
     def observe(self, event: dict[str, object]) -> None:
         """Keep what their log says."""
         if event.get("log_namespace") == "epost.reload.Restrictions":
-            self.said.append(str(event.get("fault") or event["log_format"]))
+            self.said.append(str(event.get("fault") or event.get("note") or event["log_format"]))
 
     def place(self, box: Local) -> str:
         """Where a mailbox lies; each look at a file begins here."""
         self.looks.append(box)
         return str(self.folder / box.user)
 
-    def write(self, text: str) -> None:
-        """Write baito's file."""
-        (self.folder / "baito/sender.dat").write_text(text)
+    def write(self, text: str, age: float | None = None) -> None:
+        """Write baito's file in place. @param age: how many seconds ago; L{None}: long."""
+        path = self.folder / "baito/sender.dat"
+        path.write_text(text)
+        if age is not None:
+            os.utime(path, (self.clock.seconds() - age,) * 2)
 
     def says(self) -> str:
         """What is said of one recipient now: free, forbidden, or broken."""
@@ -349,6 +354,55 @@ class RestrictionsTests(SynchronousTestCase):
         os.remove(self.folder / "baito/sender.dat")
         self.clock.advance(1)
         self.assertEqual(self.says(), "free")
+
+    def test_halfWritten(self) -> None:
+        """One that is being written is not read, as other tables are not; one that came whole is, and an old one."""
+        self.write("*@test.jp")
+        self.assertEqual(self.says(), "forbidden")
+        for length in range(1, 4):
+            self.write("*@out.jp\n" * length, age=0)
+            self.clock.advance(1)
+            self.write("*@out.jp\n" * (length + 1), age=0)
+            self.assertEqual(self.says(), "forbidden", length)
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "free")
+        self.write("*@test.jp", age=-3600)  # the clock was set back: two looks tell
+        for expected in ("free", "forbidden"):
+            self.clock.advance(1)
+            self.assertEqual(self.says(), expected)
+        (self.folder / "new").write_text("*@out.jp")
+        os.utime(self.folder / "new", (self.clock.seconds() + 1,) * 2)
+        os.replace(self.folder / "new", self.folder / "baito/sender.dat")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "free")
+
+    def test_halfWrittenFromTheStart(self) -> None:
+        """Where nothing was read before it is not known what it will say; where there was none, it restricts nobody."""
+        self.write("*@te", age=0)
+        self.assertEqual((self.says(), self.said), ("broken", []))
+        self.clock.advance(0.5)
+        self.write("*@test.jp", age=0)
+        self.clock.advance(0.5)
+        self.assertEqual(self.says(), "broken")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "forbidden")
+        os.remove(self.folder / "baito/sender.dat")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "free")
+        self.write("*@te", age=-0.5)
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "free")
+        self.clock.advance(1)
+        self.assertEqual((self.says(), self.said), ("forbidden", []))
+
+    def test_emptyFromTheStart(self) -> None:
+        """One that is empty when it is first looked at restricts nobody, and that is said once."""
+        self.write("")
+        self.assertEqual(self.says(), "free")
+        self.clock.advance(1)
+        self.assertEqual(self.says(), "free")
+        self.assertEqual(len(self.said), 1)
+        self.assertIn("sender.dat:1: is empty: it restricts nobody, expected rules, or one line: ' none", self.said[0])
 
     def test_oneLookASecond(self) -> None:
         """However often it is asked, one look a second; what did not change is not read again."""
