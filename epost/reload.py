@@ -184,12 +184,12 @@ def gather(settings: Settings, faults: list[Fault]) -> Texts:
 
 def _emptied(name: str) -> Fault:
     """A table that held something and is empty. @param name: as an operator is told it."""
-    meant = f"what it held; if it is meant to be empty, one line: {_comment(name)}"
+    meant = f"what it held; if it is meant to be empty, one line: {comment(name)}"
     return Fault(name, 1, "is empty and was not", meant)
 
 
-def _comment(name: str) -> str:
-    """A table that says nothing, and says so."""
+def comment(name: str) -> str:
+    """The line that a table holds which is meant to say nothing. @param name: of the table, or its path."""
     return "# none" if name.endswith(".toml") else "' none"
 
 
@@ -201,7 +201,7 @@ def _empty(texts: Texts) -> list[Fault]:
 
 def _unrestricting(name: str) -> Fault:
     """A table that restricts, and is empty when it is first read."""
-    return Fault(name, 1, "is empty: it restricts nobody", f"rules, or one line: {_comment(name)}")
+    return Fault(name, 1, "is empty: it restricts nobody", f"rules, or one line: {comment(name)}")
 
 
 def readDirectory(settings: Settings, faults: list[Fault], notes: list[Fault]) -> Directory:

@@ -7,6 +7,9 @@ would refuse is told and nothing is changed, so a command never breaks the next 
 One file is changed at once (L{epost.control.files}); where both change it is done in steps, each of which a daemon may
 read, and at each of which a power cut may come: accounts.toml has no table for an account that is not there, and no
 account may log in without the restrictions that it has before and after.
+
+A table of 0 octets, as an editor leaves it on a full disk, is not changed: what it held may be in force in a daemon
+still, and one line written into it would take all else away. Who means it to be empty writes a comment, as we do here.
 """
 
 import os
@@ -72,8 +75,8 @@ class Books:
             self.directory = reload.readDirectory(settings, found, self._notes)
             if not found or self._look() == self._marks:
                 break  # else one table may be older than the other
-        if found:
-            raise Failure(*map(str, sorted(found)))
+        if found:  # where accounts.dat is empty others are faulty because of it
+            raise Failure(*self.emptied(), *map(str, sorted(found)))
         self.octets = Path(self.accounts).read_bytes()
         self.detailOctets = Path(self.details).read_bytes() if self.details else b""
 
@@ -118,6 +121,22 @@ class Books:
         """Where the mailboxes are."""
         return Places(str(self.settings.folder), str(self.settings.place))
 
+    def emptied(self) -> list[str]:
+        """Why the tables cannot be changed: those of 0 octets, in words."""
+        paths = [path for path in (self.accounts, self.details) if path]
+        why, expected = "is empty, as an editor leaves a file on a full disk", "what it held, from a backup"
+        return [
+            str(Fault(path, 1, why, f"{expected}; if it is meant to be empty, one line: {reload.comment(path)}"))
+            for path, mark in zip(paths, self._marks, strict=True)
+            if mark is not None and mark[1] == 0
+        ]
+
+    def intact(self) -> "Books":
+        """These, for whoever is going to change them. @raise Failure: a table is empty."""
+        if emptied := self.emptied():
+            raise Failure(*emptied, NOTHING)
+        return self
+
     # What is changed.
 
     def lines(self) -> AccountFile:
@@ -138,7 +157,8 @@ class Books:
 
     def step(self, text: AccountFile | DetailsFile) -> Step:
         """What is to be written of a file as it was changed so far."""
-        return (self.accounts if isinstance(text, AccountFile) else str(self.details)), text.octets()
+        path = self.accounts if isinstance(text, AccountFile) else str(self.details)
+        return path, text.octets() or f"{reload.comment(path)}\n".encode()
 
     def detailed(self, address: Address, values: dict[str, Any]) -> DetailsFile:
         """accounts.toml with other values in the table of an account; L{None}: the key goes."""
@@ -232,7 +252,11 @@ class Books:
 
 @contextmanager
 def changing(config: str) -> Iterator[Books]:
-    """The accounts, for whoever is going to change them: no other command does meanwhile."""
+    """
+    The accounts, for whoever is going to change them: no other command does meanwhile.
+
+    @raise Failure: as L{Books}, and L{Books.intact}.
+    """
     path = Books(config).accounts
     with files.Lock(path):
-        yield Books(config)
+        yield Books(config).intact()

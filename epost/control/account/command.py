@@ -70,7 +70,7 @@ def register(subparsers: Any) -> None:
 def add(options: argparse.Namespace) -> int:
     """A new account. What restricts it is there before it can log in."""
     file = config(options)
-    books = Books(file)
+    books = Books(file).intact()
     address = books.vacant(options.address)
     readChanges(options.pairs, {})
     secret = passwords.secret(options.stdin, str(address), options.scram, options.keep_clear)
@@ -96,7 +96,7 @@ def add(options: argparse.Namespace) -> int:
 def passwd(options: argparse.Namespace) -> int:
     """Another password."""
     file = config(options)
-    account = Books(file).find(options.address)
+    account = Books(file).intact().find(options.address)
     secret = passwords.secret(options.stdin, str(account.address), options.scram, options.keep_clear)
     with changing(file) as books:
         account = books.find(options.address)
@@ -109,7 +109,7 @@ def passwd(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """One account."""
-    books = Books(config(options))
+    books = _asked(options)
     account = books.find(options.address)
     facts = _facts(books, account)
     facts["mailbox"] = books.mailbox(account)
@@ -123,7 +123,7 @@ def show(options: argparse.Namespace) -> int:
 
 def list_(options: argparse.Namespace) -> int:
     """All accounts, in the order of the file."""
-    books = Books(config(options))
+    books = _asked(options)
     facts = [_facts(books, account) for account in books.directory.accounts]
     width = max((len(fact["address"]) for fact in facts), default=0)
     words = []
@@ -164,6 +164,14 @@ def _change(options: argparse.Namespace, pairs: list[str], words: str) -> int:
         books.write(*steps)
     tell(options, {"changed": str(account.address)}, f"{account.address} {words}")
     return 0
+
+
+def _asked(options: argparse.Namespace) -> Books:
+    """The accounts, for whoever asks; that a table is empty is told first, or what is said would look like all."""
+    books = Books(config(options))
+    for words in books.emptied():
+        remark(f"{words} (a daemon that runs goes by what it held)")
+    return books
 
 
 def _facts(books: Books, account: Account) -> dict[str, Any]:

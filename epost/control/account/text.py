@@ -194,7 +194,7 @@ def import_(options: argparse.Namespace) -> int:
     began = time.monotonic()
     file = config(options)
     wrong: list[str] = []
-    rows = readRows(options.file, Books(file).settings.domains.local, options.keep_clear, wrong)
+    rows = readRows(options.file, Books(file).intact().settings.domains.local, options.keep_clear, wrong)
     with changing(file) as books:
         table, known = merged(rows, books, options.update, wrong)
         try:
@@ -227,7 +227,7 @@ def import_(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write all accounts."""
-    rows = exported(Books(config(options)).directory.accounts, not options.no_passwords)
+    rows = exported(Books(config(options)).intact().directory.accounts, not options.no_passwords)
     octets = text(rows, options.header, options.windows)
     if options.file != "-":
         save(options.file, octets)

@@ -259,6 +259,51 @@ class DaemonTests(ShellTestCase):
             "accounts.toml:1: nobody@test.jp is no account", self.refused("passwd", "user1", "--stdin", stdin=b"x")
         )
 
+    def test_emptied(self) -> None:
+        """A table that a full disk has emptied is not written: what it held is not there, and is not known here."""
+        for name, comment in (("accounts.toml", "# none"), ("accounts.dat", "' none")):
+            self.setUp()
+            self.write("backend.toml", CONFIG.replace('postmaster = "bucho@test.jp"\n', ""))
+            self.write("accounts.toml", DETAILS if name == "accounts.toml" else "# none\n")
+            self.write(name, "")
+            for words in (
+                ("set", "user1", "outside=no"),
+                ("set", "user1", "name=x"),
+                ("add", "kacho", "--stdin"),
+                ("passwd", "user1", "--stdin"),
+                ("disable", "user1"),
+                ("remove", "user1"),
+                ("rename", "user1", "user2"),
+                ("import", "-"),
+                ("export",),
+            ):
+                said = self.refused(*words, stdin=b"pass1234\n")
+                where = f"{self.folder / name}:1: is empty, as an editor leaves a file on a full disk"
+                expected = f"expected what it held, from a backup; if it is meant to be empty, one line: {comment}"
+                self.assertIn(f"{where}, {expected}", said, words)
+                self.assertIn("nothing was changed", said, words)
+            self.good("list")
+            self.assertIn("is empty, as an editor leaves a file on a full disk", self.remarked)
+            self.write(name, comment)
+            self.good("add", "kacho", "--stdin", "outside=no", stdin=b"pass1234\n")
+            self.assertFalse(self.account("kacho").details.outside)
+
+    def test_emptiedBesideOthers(self) -> None:
+        """Where other tables are faulty because accounts.dat is empty that is told first."""
+        self.write("accounts.dat", "")
+        first, *others = self.refused("list").splitlines()
+        self.assertIn("accounts.dat:1: is empty, as an editor", first)
+        self.assertIn("baito@test.jp is no account", "".join(others))
+
+    def test_lastOne(self) -> None:
+        """Who takes the last line out of a table leaves a comment: one of 0 octets would not be taken."""
+        self.write("backend.toml", CONFIG.replace('postmaster = "bucho@test.jp"\n', ""))
+        self.write("accounts.dat", "baito\tpass1234\t\ttest.jp\n")
+        self.write("accounts.toml", '["baito@test.jp"]\noutside = false')
+        self.good("remove", "baito")
+        self.assertEqual((self.octets(), self.octets("accounts.toml")), (b"' none\n", b"# none\n"))
+        self.good("add", "kacho", "--stdin", "outside=no", stdin=b"pass1234\n")
+
     def test_damaged(self) -> None:
         """A table that is none is told with its line, and left as it is."""
         for octets, words in (
