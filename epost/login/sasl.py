@@ -55,7 +55,7 @@ class Password:
     A password in clear.
 
     @ivar name: as the client gave it.
-    @ivar octets: the password, prepared.
+    @ivar octets: the password, as it was sent.
     """
 
     name: str
@@ -71,9 +71,9 @@ class CramProof:
     digest: bytes
 
     def holds(self, password: str) -> bool:
-        """Whether it was made with a password."""
-        key = password.encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(hmac.new(key, self.challenge, "md5").hexdigest().encode(), self.digest)
+        """Whether it was made with a password, which the client may have composed or decomposed."""
+        made = (hmac.new(key, self.challenge, "md5").hexdigest() for key in schemes.spellings(password))
+        return any(hmac.compare_digest(digest.encode(), self.digest) for digest in made)
 
 
 @dataclass(slots=True)
@@ -197,7 +197,7 @@ def _text(given: bytes) -> str:
 def _password(name: str, password: bytes) -> Password:
     if len(password) > schemes.LONGEST:
         raise Denied(name, "the password is too long")
-    return Password(name, schemes.octets(password.decode("utf-8", "surrogateescape")))
+    return Password(name, password)
 
 
 def _saslname(text: str) -> str:

@@ -172,23 +172,48 @@ class Secret:
 
     def verify(self, password: bytes) -> bool:
         """
-        Whether a password, prepared, is the one. May take a part of a second.
+        Whether a password, as it was sent, is the one. May take a part of a second.
+
+        What another program has hashed may not have been prepared: it is tried as it is, too.
 
         @raise SchemeError: the library refuses the hash.
         """
+        tries = dict.fromkeys((octets(_text(password)), password))  # of ASCII they are one
         if self.hash is not None:
-            return self.hash.verify(password)
+            return any(map(self.hash.verify, tries))
         if self.clear is not None:
-            return hmac.compare_digest(octets(self.clear), password)
-        return self.scram is not None and self.scram.verify(password)
+            return hmac.compare_digest(octets(self.clear), octets(_text(password)))
+        return self.scram is not None and any(map(self.scram.verify, tries))
+
+
+def form(text: str) -> str:
+    """
+    A name or a password in the form in which two are compared that look the same: prepared where that can be done, and
+    composed (NFC, as RFC 8265 wants it) where not.
+    """
+    if text.isascii():
+        return text
+    try:
+        return prepared(text)
+    except SchemeError:
+        return unicodedata.normalize("NFC", text)
 
 
 def octets(password: str) -> bytes:
-    """A password as it is compared: prepared where that can be done; what an old table has is taken as it is."""
-    try:
-        return prepared(password).encode("utf-8", "surrogateescape")
-    except SchemeError:
-        return password.encode("utf-8", "surrogateescape")
+    """A password as it is compared and hashed; see L{form}."""
+    return form(password).encode("utf-8", "surrogateescape")
+
+
+def spellings(password: str) -> tuple[bytes, ...]:
+    """What a client that prepares nothing may have for a password: as it is, composed, decomposed, prepared."""
+    composed, decomposed = unicodedata.normalize("NFC", password), unicodedata.normalize("NFD", password)
+    texts = dict.fromkeys((password, composed, decomposed, form(password)))
+    return tuple(text.encode("utf-8", "surrogateescape") for text in texts)
+
+
+def _text(octets: bytes) -> str:
+    """A password that was sent."""
+    return octets.decode("utf-8", "surrogateescape")
 
 
 def read(column: str) -> Secret:

@@ -6,6 +6,7 @@ import hmac
 import re
 from pathlib import Path
 from typing import cast
+from unicodedata import normalize
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ICredentials
@@ -268,6 +269,77 @@ class MechanismTests(LoginsCase):
         self.directory = accounts("user1 pass1234  a.jp", local=("a.jp", "b.jp"))
         self.assertOut(self.plain("user1"))
         self.assertIn_(self.plain("user1@a.jp"), "user1@a.jp")
+
+    def test_composed(self) -> None:
+        """A name is found however client and table compose its letters, by every mechanism."""
+        for name in ("jos\u00e9", "が", "\uc11c\uc6b8", "ｕｓｅｒ２", "ｱﾝﾄﾞｳ", "\u05e9\u05dc\u05d5\u05dd"):
+            spellings = {normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")}
+            for table in spellings:
+                self.directory = accounts(f"{table} pass1234", f"second {cheap()}")
+                for client in spellings | {table.upper()}:
+                    for answer in (self.plain(client), self.scram(client), self.cram(client)):
+                        self.assertIn_(answer, f"{table}@test.jp")
+                    self.assertIn_(self.plain(f"{client}@TEST.JP"), f"{table}@test.jp")
+                    self.assertOut(self.plain(client, f"not {client}"))
+                    self.assertEqual(self.lockout.failures(HERE.address, f"{table.lower()}@test.jp"), 1, ascii(client))
+                    self.lockout.unlock("*")
+
+    def test_twoAlike(self) -> None:
+        """Of two names that look the same each is its own as it is written; in a third spelling neither is meant."""
+        composed, decomposed = "jos\u00e9", "jose\u0301"
+        self.directory = accounts(f"{decomposed} pass1234", f"{composed} pass1235")
+        self.assertIn_(self.plain(composed, "pass1235"), f"{composed}@test.jp")
+        self.assertIn_(self.plain(decomposed), f"{decomposed}@test.jp")
+        self.directory = accounts("ｕｓｅｒ２ pass1234", "ｕｓｅr２ pass1235", "user3 pass1236", "ｕｓｅｒ３ pass1237")
+        self.assertOut(self.plain("user2"))
+        self.assertIn_(self.plain("ｕｓｅｒ２"), "ｕｓｅｒ２@test.jp")
+        self.assertIn_(self.plain("user3", "pass1236"), "user3@test.jp")
+        self.assertIn_(self.plain("ｕｓｅｒ３", "pass1237"), "ｕｓｅｒ３@test.jp")
+        self.assertIn_(self.plain("ｕser３", "pass1236"), "user3@test.jp")
+
+    def test_formsOfANewTable(self) -> None:
+        """Another table is another set of names."""
+        for name in ("が", "ぎ"):
+            self.directory = accounts(f"{normalize('NFD', name)} pass1234")
+            self.assertIn_(self.plain(name), f"{normalize('NFD', name)}@test.jp")
+            self.assertOut(self.plain("ぐ"))
+
+    def test_asciiNamesNeedNoTable(self) -> None:
+        """Names in ASCII cost no look at all accounts."""
+        self.patch(checker.Checker, "_composed", lambda *arguments: 1 / 0)
+        for name in ("user1", "USER1@test.jp"):
+            self.assertIn_(self.plain(name))
+
+    def test_composedPasswords(self) -> None:
+        """A password is one however a client composes it, and however it was composed when it was hashed."""
+        typed = "ｇehe\u00efm\u304c"
+        for form in ("NFC", "NFD", "NFKC"):
+            text = normalize(form, typed)
+            old, made = cheap(text.encode()), schemes.made(text).replace(" ", "~")
+            keys = schemes.scramKeys(text.encode(), b"salt" * 4, 4096)
+            self.directory = accounts(f"old {old}", f"keys {keys}", f"new {made}", f"clear {text}")
+            for name in ("old", "keys", "new", "clear"):
+                self.assertIn_(self.plain(name, text), f"{name}@test.jp")
+                self.assertOut(self.plain(name, text + "x"))
+            for sent in ("NFC", "NFD", "NFKC"):
+                for name in ("new", "clear", *(("keys",) if form == "NFKC" else ())):
+                    self.assertIn_(self.plain(name, normalize(sent, typed)), f"{name}@test.jp")
+                if sent == "NFKC" or form != "NFKC":  # from half width nobody can tell what was in full width
+                    self.assertIn_(self.cram("clear", normalize(sent, typed).encode()), "clear@test.jp")
+            for name in ("new", "clear"):
+                self.assertIn_(self.scram(name, normalize("NFKC", typed).encode()), f"{name}@test.jp")
+            self.lockout.unlock("*")
+
+    def test_asciiPasswordsAreHashedOnce(self) -> None:
+        """A wrong password in ASCII costs one hash, and none costs more than two, whoever it is said to be of."""
+        hashed: list[bytes] = []
+        self.patch(schemes, "_scrypt", lambda password, *costs, **more: hashed.append(password) or b"")
+        for name in ("hash", "nobody"):
+            for password, most in (("wrong", 1), ("gehe\u00efm", 1), ("gehei\u0308m", 2), ("ｇｅｈｅi\u0308m", 2)):
+                hashed.clear()
+                self.assertOut(self.plain(name, password))
+                self.assertEqual(len(hashed), most, password)
+                self.lockout.unlock("*")
 
     def test_notForAnother(self) -> None:
         """Nobody acts for another, whatever his password."""

@@ -55,8 +55,8 @@ class PlainTests(SynchronousTestCase):
             self.assertRaises(Malformed, next, plain(first))
 
     def test_passwords(self) -> None:
-        """A password is prepared; of one that is none, and of one in Shift_JIS, the octets are compared as they are."""
-        self.assertEqual(self.proof("\0a\0ｐａｓｓ".encode()).octets, b"pass")
+        """A password stays as it was sent, one that is none, and one in Shift_JIS, too."""
+        self.assertEqual(self.proof("\0a\0ｐａｓｓ".encode()).octets, "ｐａｓｓ".encode())
         self.assertEqual(self.proof(b"\0a\0").octets, b"")
         self.assertEqual(self.proof(b"\0a\0\x83\x70\xff").octets, b"\x83\x70\xff")
         self.assertRaises(Denied, next, plain(b"\0a\0" + b"x" * 1025))

@@ -6,7 +6,7 @@ import hashlib
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from epost.login import schemes
-from epost.login.schemes import SchemeError, ScramKeys, Scrypt, made, octets, prepared, read
+from epost.login.schemes import SchemeError, ScramKeys, Scrypt, form, made, octets, prepared, read
 
 SALT = base64.b64encode(b"s" * 16).decode()
 HASH = base64.b64encode(b"h" * 32).decode()
@@ -46,6 +46,13 @@ class PreparedTests(SynchronousTestCase):
         """Letters that are written from the right are not mixed with others (RFC 3454 6)."""
         self.assertEqual(prepared("\u0627\u0031\u0628"), "\u0627\u0031\u0628")
         self.assertRaises(SchemeError, prepared, "\u0627a\u0628")
+
+    def test_form(self) -> None:
+        """What an old table or another program has and SASLprep forbids is at least composed."""
+        self.assertEqual(form("ｐａｓｓ"), "pass")
+        self.assertEqual(form("\u0627e\u0301\ue000"), "\u0627\xe9\ue000")
+        self.assertEqual(form("a\0"), "a\0")
+        self.assertEqual(octets("\udcff"), b"\xff")
 
 
 class ReadTests(SynchronousTestCase):
