@@ -20,7 +20,7 @@ from twisted.internet.task import react
 
 from epost import __version__, reload
 from epost.config import readSettings
-from epost.control.doctor import certificate, host, pair, relay, wire
+from epost.control.doctor import certificate, host, pair, relay, rules, wire
 from epost.control.doctor.finding import Finding, Findings, State
 from epost.control.doctor.names import Names, asker, look
 from epost.control.doctor.pair import Half
@@ -83,6 +83,8 @@ def examine(backend: str | None, gateway: str | None) -> list[Finding]:
     for settings, directory in read.values():
         if settings:
             found += onThisMachine(settings, directory)
+    if gate := halves.get("gateway"):
+        found += held(halves.get("backend"), gate)
     found += between(halves.get("backend"), halves.get("gateway"), bool(backend and gateway))
     if outer := outermost({kind: one[0] for kind, one in read.items()}):
         found += names(outer, domains(halves.values()))
@@ -141,6 +143,12 @@ def secured(settings: Settings) -> list[Finding]:
         f"epost cert self --name {settings.server.name}, for a first try; its lines go into {settings.file}",
     )
     return found.all
+
+
+def held(backend: Half | None, gateway: Half) -> list[Finding]:
+    """Whether who is to write inside only is held back at the gateway."""
+    machines = pair.backendAddresses(backend, gateway) if backend else pair.addresses(domains([gateway]), gateway)
+    return rules.rules(gateway.settings, gateway.directory, machines, backend.directory if backend else None)
 
 
 def between(backend: Half | None, gateway: Half | None, both: bool) -> list[Finding]:

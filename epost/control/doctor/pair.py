@@ -171,7 +171,12 @@ def backendAddresses(backend: Half, gateway: Half) -> set[str]:
     hop = backend.settings.relay.gateway
     if hop is not None and isLoopback(hop.host):
         return {"::1" if hop.host == "::1" else "127.0.0.1"}
-    return {hop.host for hop in _hops(backend.settings.domains.local, gateway) if _isAddress(hop.host)}
+    return addresses(backend.settings.domains.local, gateway)
+
+
+def addresses(domains: Iterable[str], gateway: Half) -> set[str]:
+    """The hosts to which gateway.dat leads some domains, as far as it names them by address."""
+    return {hop.host for hop in _hops(domains, gateway) if _isAddress(hop.host)}
 
 
 def gatewayAddresses(backend: Half) -> set[str]:
