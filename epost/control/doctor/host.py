@@ -11,6 +11,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from epost.control.doctor.finding import Finding, Findings
@@ -60,6 +61,7 @@ def folders(settings: Settings, accounts: Iterable[Account]) -> list[Finding]:
         wanted += [Path(places.folders(account.box)[-1]) for account in accounts]
     before = len(found.all)
     there = [path for path in dict.fromkeys(wanted) if _folder(found, path, status.st_uid)]
+    _contents(found, work, status.st_uid)
     _running(found, work, status.st_uid)
     if len(found.all) == before:
         found.ok(f"{work} and {len(there) - 1} folders in it belong to {owner(status.st_uid)}, who may write there")
@@ -99,17 +101,47 @@ def _folder(found: Findings, path: Path, uid: int) -> bool:
     return True
 
 
+def _contents(found: Findings, work: Path, uid: int) -> None:
+    """Whether the files of the daemon are its own. A start as root leaves some that it cannot read when it is not."""
+    strange = []
+    for folder in (work, *(work / name for name in MADE)):
+        with suppress(OSError), os.scandir(folder) as entries:  # what is wrong with the folder has been told
+            for entry in entries:
+                with suppress(FileNotFoundError):  # a message that went on meanwhile
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode) and status.st_uid != uid:
+                        strange.append((entry.path, owner(status.st_uid)))
+    if strange and uid:
+        path, other = min(strange)
+        text = f"{path} belongs to {other}, the work folder to {owner(uid)}"
+        if len(strange) > 1:
+            text += f"; it is one of {len(strange)} such files"
+        found.wrong(text, f"chown -R {owner(uid)} {work}")
+
+
+def holder(work: Path) -> str:
+    """The process that holds a work folder; empty: none does, or the system does not tell."""
+    try:
+        process, inode = (work / "lock").read_text("ascii").strip(), (work / "lock").stat().st_ino
+        locks = Path("/proc/locks").read_text("ascii").splitlines()
+    except (OSError, ValueError):
+        return ""
+    # A crash leaves its number in the file, and by now it may be another process's.
+    taken = (line.split() for line in locks if "->" not in line)  # not those who wait
+    return process if any(one[1] == "FLOCK" and one[5].endswith(f":{inode}") for one in taken) else ""
+
+
 def _running(found: Findings, work: Path, uid: int) -> None:
     """Whether the process that holds the folder is its owner."""
+    process = holder(work)
     try:
-        process = (work / "lock").read_text("ascii").strip()
         runs = os.stat(f"/proc/{process}").st_uid if process else uid
     except OSError:
-        return  # no daemon, or a system without /proc
-    if runs not in (uid, 0):
+        return  # it has ended
+    if runs != uid:
         found.wrong(
             f"the daemon, process {process}, runs as {owner(runs)}, and {work} belongs to {owner(uid)}",
-            f"stop it, chown -R {owner(runs)} {work}, start it",
+            f"stop it, chown -R {owner(runs or uid)} {work}, start it as that user",
         )
 
 

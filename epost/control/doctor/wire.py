@@ -18,6 +18,7 @@ from pathlib import Path
 
 from epost import __version__
 from epost.control.doctor.finding import Finding, Findings, State
+from epost.control.doctor.host import holder
 from epost.mail.reply import Reply
 from epost.mail.route import Hop
 from epost.mail.safe import safe
@@ -230,11 +231,7 @@ def heardDate(half: str, who: str, text: str, here: float) -> list[Finding]:
 
 def start(settings: Settings, port: int) -> str:
     """How to bring a daemon to listen."""
-    try:
-        process = (settings.folder / "lock").read_text("ascii").strip()
-    except OSError:
-        process = ""
-    if process and Path(f"/proc/{process}").exists():
+    if process := holder(settings.folder):
         return f"restart epost-{settings.kind} (process {process}): the configuration is read at its start alone"
     start = f"start it: twistd --nodaemon --pidfile= epost-{settings.kind} --config {settings.file}"
     user = settings.folder.stat().st_uid if settings.folder.is_dir() else os.geteuid()

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SkipTest
 from epost.control.doctor import host
 from epost.control.doctor.finding import Finding
 from epost.control.doctor.pair import Half
+from epost.storage.lock import FolderLock
 from tests.control.doctor.cases import NOBODY, REMARK, WRONG, Case
 
 
@@ -77,13 +78,37 @@ class FolderTests(Case):
         if os.geteuid():
             raise SkipTest("only root can give a folder away")
         half = self.made()
-        (half.settings.folder / "lock").write_text(f"{os.getpid()}\n")
+        self.addCleanup(FolderLock(str(half.settings.folder)).release)
         self.assertAllOk(self.folders(half))
         other = subprocess.Popen(["sleep", "60"], user=NOBODY, stdin=subprocess.DEVNULL)
         self.addCleanup(other.wait)
         self.addCleanup(other.kill)
         (half.settings.folder / "lock").write_text(f"{other.pid}\n")
         self.assertFound(self.folders(half), WRONG, f"process {other.pid}, runs as", "chown -R")
+
+    def test_rootRuns(self) -> None:
+        """A daemon that was started as root on somebody's folder makes there what he cannot read."""
+        if os.geteuid():
+            raise SkipTest("only root can give a folder away")
+        half = self.made()
+        self.addCleanup(FolderLock(str(half.settings.folder)).release)
+        subprocess.run(["chown", "-R", str(NOBODY), half.settings.folder], check=True)
+        self.assertFound(self.folders(half), WRONG, "runs as root", f"chown -R {host.owner(NOBODY)} .* as that user")
+
+    def test_strangeFiles(self) -> None:
+        """What a start as root left in the folder of somebody else, who then cannot start: all in one line."""
+        if os.geteuid():
+            raise SkipTest("only root can give a folder away")
+        half = self.made()
+        work = half.settings.folder
+        subprocess.run(["chown", "-R", str(NOBODY), work], check=True)
+        self.assertAllOk(self.folders(half))
+        (work / "serial").touch()
+        self.assertFound(
+            self.folders(half), WRONG, r"serial belongs to root, the work folder to \w+$", f"chown -R .* {work}"
+        )
+        (work / "holding" / "B0000000001-R0001").touch()
+        self.assertFound(self.folders(half), WRONG, "holding/B0000000001-R0001 .*one of 2 such files")
 
     def test_secrets(self) -> None:
         """Passwords and keys are for the daemon alone."""

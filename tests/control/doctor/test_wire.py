@@ -6,6 +6,7 @@ import time
 from epost.control.doctor import wire
 from epost.control.doctor.finding import Finding
 from epost.mail.route import Hop
+from epost.storage.lock import FolderLock
 from tests.control.doctor.cases import HASTE, NOBODY, OK, REMARK, WRONG, Case, greeting
 from tests.system.pair import freePorts
 from tests.system.sink import GREETING, Sink
@@ -94,8 +95,15 @@ class PortTests(Case):
         """Where the daemon runs and does not listen there, its configuration is newer than itself."""
         half = self.half("backend")
         half.settings.folder.mkdir()
+        self.addCleanup(FolderLock(str(half.settings.folder)).release)
+        self.assertIn(f"restart epost-backend (process {os.getpid()})", wire.start(half.settings, 2525))
+
+    def test_crashed(self) -> None:
+        """A crash leaves its process id in the file, which is another process's by now: nothing is to be restarted."""
+        half = self.half("backend")
+        half.settings.folder.mkdir()
         (half.settings.folder / "lock").write_text(f"{os.getpid()}\n")
-        self.assertIn("restart epost-backend", wire.start(half.settings, 2525))
+        self.assertIn("start it", wire.start(half.settings, 2525))
 
     def test_doors(self) -> None:
         """Endpoints as Twisted writes them, and where a client on this machine finds them."""
