@@ -139,7 +139,7 @@ def secured(settings: Settings) -> list[Finding]:
         return certificate.certificates(settings.kind, pairs, [settings.server.name])
     found = Findings("certificate", settings.kind)
     found.remark(
-        "there is none: mail comes in clear, and nobody can log in",
+        f"there is none: mail comes in clear{', and nobody can log in' if settings.kind == 'backend' else ''}",
         f"epost cert self --name {settings.server.name}, for a first try; its lines go into {settings.file}",
     )
     return found.all

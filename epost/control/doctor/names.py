@@ -15,7 +15,15 @@ from typing import Any
 from twisted.internet.defer import TimeoutError
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.names import dns
-from twisted.names.error import DNSNameError, DomainError
+from twisted.names.error import (
+    DNSFormatError,
+    DNSNameError,
+    DNSNotImplementedError,
+    DNSQueryRefusedError,
+    DNSQueryTimeoutError,
+    DNSServerError,
+    DomainError,
+)
 
 from epost.control.doctor.finding import Finding, Findings
 from epost.net.exchanges import Asker, Asks
@@ -25,6 +33,16 @@ TIMEOUTS = (1, 2)  # seconds for each round through the name servers
 LOOKUPS = 10  # RFC 7208 4.6.4
 
 _RESULTS = {"+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
+
+
+# What a failure is called where its name is no word of the DNS (RFC 1035 4.1.1).
+SAID: dict[type[BaseException], str] = {
+    DNSFormatError: "FORMERR",
+    DNSServerError: "SERVFAIL",
+    DNSNotImplementedError: "NOTIMP",
+    DNSQueryRefusedError: "REFUSED",
+    DNSQueryTimeoutError: "no answer in time",
+}
 
 
 class Silent(Exception):
@@ -54,7 +72,7 @@ class Names:
         except UnicodeError as error:
             raise Silent(f"{name} is no name: {error}") from error
         except (TimeoutError, DomainError, ConnectError, ConnectionClosed, OSError) as error:
-            said = str(error) if isinstance(error, OSError) else ""
+            said = str(error) if isinstance(error, OSError) else SAID.get(type(error), "")
             raise Silent(said or type(error).__name__) from error
         return [record.payload for record in records if record.type == kind]
 

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,12 +19,13 @@ from pathlib import Path
 
 from epost import __version__
 from epost.control.doctor.finding import Finding, Findings, State
-from epost.control.doctor.host import holder
+from epost.control.doctor.host import holder, owner
 from epost.mail.reply import Reply
 from epost.mail.route import Hop
 from epost.mail.safe import safe
 from epost.settings import Settings
 
+UNITS = Path("/etc/systemd/system")
 PATIENCE = 5.0  # seconds for one connection and for one reply
 LONGEST = 10_000  # octets of one reply
 APART = 60.0  # seconds between the clocks of two machines from which on it is told
@@ -233,8 +235,14 @@ def start(settings: Settings, port: int) -> str:
     """How to bring a daemon to listen."""
     if process := holder(settings.folder):
         return f"restart epost-{settings.kind} (process {process}): the configuration is read at its start alone"
-    start = f"start it: twistd --nodaemon --pidfile= epost-{settings.kind} --config {settings.file}"
+    name = f"epost-{settings.kind}"
+    if (UNITS / f"{name}.service").exists():
+        return f"start it: systemctl start {name}; why it ended: journalctl -u {name}"
+    twistd = Path(sys.executable).parent / "twistd"
+    start = f"start it: {twistd} --nodaemon --pidfile= {name} --config {settings.file}"
     user = settings.folder.stat().st_uid if settings.folder.is_dir() else os.geteuid()
+    if user != os.geteuid():
+        start += f", as {owner(user)} and not as {owner(os.geteuid())}"
     if port < firstFree() and user:
         return f"{start}; port {port} needs root or CAP_NET_BIND_SERVICE, which the units in etc/systemd give"
     return start

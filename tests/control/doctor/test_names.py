@@ -173,7 +173,7 @@ class NameTests(TestCase):
         """A zone that is broken is a remark, and the others are looked at."""
         self.publish()
         self.zone.odd("test.jp", Odd.SERVFAIL)
-        self.case.assertFound(await self.found(), REMARK, "did not answer about test.jp: DNSServerError")
+        self.case.assertFound(await self.found(), REMARK, "did not answer about test.jp: SERVFAIL")
 
     def test_asker(self) -> None:
         """The name servers that are configured are asked."""

@@ -3,8 +3,11 @@
 import os
 import time
 
+from twisted.trial.unittest import SkipTest
+
 from epost.control.doctor import wire
 from epost.control.doctor.finding import Finding
+from epost.control.doctor.host import owner
 from epost.mail.route import Hop
 from epost.storage.lock import FolderLock
 from tests.control.doctor.cases import HASTE, NOBODY, OK, REMARK, WRONG, Case, greeting
@@ -90,6 +93,24 @@ class PortTests(Case):
             os.chown(half.settings.folder, NOBODY, NOBODY)
         self.assertIn("CAP_NET_BIND_SERVICE", wire.start(half.settings, 25))
         self.assertNotIn("CAP_NET_BIND_SERVICE", wire.start(half.settings, 2525))
+
+    def test_unit(self) -> None:
+        """Where there is a unit the daemon is started by it: by hand it would run as whoever asks, root perhaps."""
+        half = self.half("backend")
+        self.patch(wire, "UNITS", half.settings.folder.parent)
+        self.assertIn("bin/twistd --nodaemon", wire.start(half.settings, 2525))
+        (half.settings.folder.parent / "epost-backend.service").touch()
+        self.assertIn("start it: systemctl start epost-backend;", wire.start(half.settings, 2525))
+
+    def test_anotherUser(self) -> None:
+        """Where the work folder belongs to another user it is he who starts the daemon."""
+        if os.geteuid():
+            raise SkipTest("only root can give a folder away")
+        half = self.half("backend")
+        half.settings.folder.mkdir()
+        self.assertNotIn("not as", wire.start(half.settings, 2525))
+        os.chown(half.settings.folder, NOBODY, NOBODY)
+        self.assertIn(f", as {owner(NOBODY)} and not as root", wire.start(half.settings, 2525))
 
     def test_oldConfiguration(self) -> None:
         """Where the daemon runs and does not listen there, its configuration is newer than itself."""
