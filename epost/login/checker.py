@@ -70,18 +70,6 @@ classImplements(CramProof, ICramProof)
 classImplements(ScramProof, IScramProof)
 
 
-class Wrong(UnauthorizedLogin):
-    """
-    A proof that does not hold.
-
-    @ivar again: whether the same password was wrong before: a program that asks again and again guesses nothing.
-    """
-
-    def __init__(self, why: str, again: bool = False) -> None:
-        super().__init__(why)
-        self.again = again
-
-
 class ILoggedIn(Interface):
     """What an avatar is here: an L{Account}, as it was at that moment."""
 
@@ -122,7 +110,7 @@ class Checker:
         self._wrong = Memory[bool](WRONG)
         self._derived = Memory[ScramKeys](PROVED)
         self._told = Memory[bool](TOLD)
-        self._asked: dict[Key, list[Deferred[bool]]] = {}
+        self._asked: dict[Key, list[Deferred[object]]] = {}
         self._forms: tuple[AccountTable | None, dict[tuple[str, str], Account]] = None, {}
 
     # Names.
@@ -171,7 +159,14 @@ class Checker:
         account, address = self._found(name)
         if account is not None:
             return "@".join(account.address.key)
-        return "@".join(self._directory().normal(address).key) if address else name[:LONGEST_NAME].lower()
+        if address is None:
+            return name[:LONGEST_NAME].lower()
+        directory = self._directory()
+        local, domain = directory.normal(address).key
+        separator = directory.ground.separator
+        if separator:  # whoever exists is one with each of his tags; so is whoever does not
+            local = local[:1] + local[1:].partition(separator)[0]
+        return f"{local}@{domain}"
 
     def salt(self, name: str) -> tuple[bytes, int]:
         """Salt and iterations for SCRAM; of a name without keys made up, and each time the same (RFC 5802 9)."""
@@ -213,46 +208,57 @@ class Checker:
 
     # Proofs.
 
-    def costs(self, proof: Proof) -> bool:
-        """Whether a hash has to be calculated for a proof and for nothing else."""
-        if not isinstance(proof, Password):
-            return False
-        mark = self._passwordMark(proof, self.find(proof.name))
-        now = self._seconds()
-        return not (mark in self._asked or self._proved.get(mark, now) or self._wrong.get(mark, now))
-
-    def _passwordMark(self, proof: Password, account: Account | None) -> Key:
+    def mark(self, proof: Password) -> Key:
+        """What a password stands for wherever it is remembered: the same for the same account, column and password."""
+        account = self.find(proof.name)
         return self._mark(self.compared(proof.name), account.secret if account else "", proof.octets)
+
+    def costs(self, proof: Proof) -> bool:
+        """Whether something slow has to be calculated for a proof, and for nothing else."""
+        mark = self._slow(proof, self.find(proof.name))
+        if mark is None or mark in self._asked:
+            return False
+        now = self._seconds()
+        return not any(memory.get(mark, now) for memory in (self._proved, self._wrong, self._derived))
+
+    def _slow(self, proof: Proof, account: Account | None) -> Key | None:
+        """The mark of what is slow about a proof; L{None}: nothing is."""
+        if isinstance(proof, Password):
+            return self.mark(proof)
+        secret = self._secret(account)
+        if account is None or not isinstance(proof, ScramProof) or secret.clear is None or secret.scram is not None:
+            return None
+        return self._mark("", account.secret, self.salt(proof.name)[0])
 
     def requestAvatarId(self, credentials: object) -> "Deferred[bytes | tuple[()]]":
         """
         See L{ICredentialsChecker}.
 
-        @return: fails with L{Wrong}, or with L{Refused}: 454 4.7.0, too much to do.
+        @return: fails with L{UnauthorizedLogin}, or with L{Refused}: 454 4.7.0, too much to do.
         """
         return Deferred.fromCoroutine(self._avatar(cast(Proof, credentials)))
 
     async def _avatar(self, proof: Proof) -> bytes | tuple[()]:
         account = self.find(proof.name)
+        secret = self._secret(account)
         if isinstance(proof, Password):
             right = await self._password(proof, account)
         elif isinstance(proof, ScramProof):
-            right = proof.holds(await self._keys(account))
+            right = proof.holds(await self._keys(proof, account))
         else:
-            clear = self._secret(account).clear
-            right = proof.holds(clear if clear is not None else self._once.hex())
-        if account is None:
-            raise Wrong("no such account")
-        if not right:
-            raise Wrong(self._why(proof, account))
+            right = proof.holds(secret.clear if secret.clear is not None else self._once.hex())
+        if account is None or not right:
+            raise UnauthorizedLogin(self._why(proof, account))
         now = self.find(proof.name)
         if now is None or now.secret != account.secret:
-            raise Wrong("the password was changed meanwhile")
+            raise UnauthorizedLogin("the password was changed meanwhile")
         return str(account.address).encode()
 
-    def _why(self, proof: Proof, account: Account) -> str:
+    def _why(self, proof: Proof, account: Account | None) -> str:
         """For the log alone: what the client is told is the same for all."""
         secret = self._secret(account)
+        if account is None:
+            return "no such account"
         if secret is self._dummy:
             return "the table has no usable password"
         if isinstance(proof, ScramProof) and secret.scram is None and secret.clear is None:
@@ -261,33 +267,36 @@ class Checker:
             return "the table does not have this password in clear"
         return "wrong password"
 
-    async def _password(self, proof: Password, account: Account | None) -> bool:
-        mark, now = self._passwordMark(proof, account), self._seconds()
-        if self._proved.get(mark, now):
-            return True
-        if self._wrong.get(mark, now):
-            raise Wrong("the same wrong password again", again=True)
-        waiting = self._asked.get(mark)
-        if waiting is not None:
-            answer: Deferred[bool] = Deferred()
-            waiting.append(answer)
-            if not await answer:
-                raise Wrong("the same wrong password again", again=True)
-            return True
+    async def _shared(self, mark: Key, function: Callable[..., object], *arguments: object) -> object:
+        """What a function gives in a thread. Whoever wants the same meanwhile waits for the same."""
+        if mark in self._asked:
+            answer: Deferred[object] = Deferred()
+            self._asked[mark].append(answer)
+            return await answer
         self._asked[mark] = []
         try:
-            right = bool(await self._workers.run(self._verify, self._secret(account), proof.octets))
-        except SchemeError as error:
-            if account is not None:
-                self._tell(account, error)
-            right = False
+            result = await self._workers.run(function, *arguments)
         except Exception as error:
             for other in self._asked.pop(mark):
                 other.errback(error)
             raise
-        (self._proved if right else self._wrong).put(mark, True, self._seconds())
         for other in self._asked.pop(mark):
-            other.callback(right)
+            other.callback(result)
+        return result
+
+    async def _password(self, proof: Password, account: Account | None) -> bool:
+        mark, now = self.mark(proof), self._seconds()
+        if self._proved.get(mark, now):
+            return True
+        if self._wrong.get(mark, now):
+            return False
+        try:
+            right = bool(await self._shared(mark, self._verify, self._secret(account), proof.octets))
+        except SchemeError as error:
+            if account is not None:
+                self._tell(account, error)
+            right = False
+        (self._proved if right else self._wrong).put(mark, True, self._seconds())
         return right
 
     def _verify(self, secret: Secret, password: bytes) -> bool:
@@ -298,17 +307,15 @@ class Checker:
             self._dummy.verify(password)
         return False
 
-    async def _keys(self, account: Account | None) -> ScramKeys:
+    async def _keys(self, proof: ScramProof, account: Account | None) -> ScramKeys:
         """The SCRAM keys of an account; where the table has its password in clear, those made of it."""
-        secret = self._secret(account)
-        if account is None or secret.clear is None or secret.scram is not None:
+        secret, mark = self._secret(account), self._slow(proof, account)
+        if mark is None or secret.clear is None:
             return secret.scram or cast(ScramKeys, self._dummy.scram)
-        salt, iterations = self.salt(str(account.address))
-        mark = self._mark("derived", account.secret, salt)
         keys = self._derived.get(mark, self._seconds())
         if keys is None:
             password = schemes.octets(secret.clear)
-            keys = cast(ScramKeys, await self._workers.run(schemes.scramKeys, password, salt, iterations))
+            keys = cast(ScramKeys, await self._shared(mark, schemes.scramKeys, password, *self.salt(proof.name)))
             self._derived.put(mark, keys, self._seconds())
         return keys
 

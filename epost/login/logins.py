@@ -31,7 +31,7 @@ from epost.login.checker import Checker, ILoggedIn, Realm, Visit, ended
 from epost.login.desk import Desk
 from epost.login.lockout import Lock, Lockout, owner, site
 from epost.login.memory import Key, Memory
-from epost.login.sasl import Binding, Proof, Talk
+from epost.login.sasl import Binding, Password, Proof, Talk
 from epost.mail.decision import Client
 from epost.mail.reply import Refused, Reply
 from epost.mail.safe import safe
@@ -137,6 +137,7 @@ class Logins(Service):
         self._clear = Networks((network, 0) for network in rules.clear)
         self._waiting = _Waiting(clock)
         self._running: Counter[Key] = Counter()  # hashes under way, by network and by name and network
+        self._sent = Memory[bool](rules.lockTime)  # which passwords a network sent that let nobody in
         self._quiet = Memory[tuple[float, int]](3600.0)  # until when nothing is told, and of how many
 
     def startService(self) -> None:
@@ -229,8 +230,21 @@ class Logins(Service):
             return Outcome(wording.loginsBusy())
         finally:
             self._running -= Counter(running)  # which drops what is at nothing
-        again = getattr(wrong, "again", False)
-        return await self.failed(mechanism, client, proof.name, str(wrong), began, again=again)
+        again = isinstance(proof, Password) and self._again(network, proof)
+        why = f"{wrong}, again" if again else str(wrong)
+        return await self.failed(mechanism, client, proof.name, why, began, again=again)
+
+    def _again(self, network: Key, proof: Password) -> bool:
+        """
+        Whether a network sent this very password before: a program that asks again and again guesses nothing.
+
+        For another network it is a guess: what is said, and when, must not tell that somebody's telephone has it.
+        """
+        key, now = network + self.checker.mark(proof), self.clock.seconds()
+        if self._sent.get(key, now):
+            return True
+        self._sent.put(key, True, now)
+        return False
 
     def succeeded(self, visit: Visit, account: Account) -> None:
         """Somebody is logged in."""

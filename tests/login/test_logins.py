@@ -39,13 +39,12 @@ KEYS = schemes.scramKeys(b"pass1234", b"salt" * 4, 4096)
 Step = Challenge | Outcome
 
 
-def accounts(*lines: str, local: tuple[str, ...] = ("test.jp",)) -> Directory:
+def accounts(*lines: str, local: tuple[str, ...] = ("test.jp",), separator: str = "") -> Directory:
     """A directory. @param lines: of accounts.dat, columns separated by blanks; ~ stands for a blank in one."""
     text = "\n".join(line.replace(" ", "\t").replace("~", " ") for line in lines)
     faults: list[Fault] = []
-    directory = build(
-        Ground("b.toml", "mx.test.jp", local, mailboxes=True), {"accounts": ("a", text.encode())}, faults, []
-    )
+    ground = Ground("b.toml", "mx.test.jp", local, mailboxes=True, separator=separator)
+    directory = build(ground, {"accounts": ("a", text.encode())}, faults, [])
     assert not faults, faults
     return directory
 
@@ -347,6 +346,17 @@ class MechanismTests(LoginsCase):
         self.assertOut(self.step(login, b"clear\0user1\0pass1234"))
         self.assertIn_(self.step(self.logins.begin("PLAIN", HERE), b"user1\0user1\0pass1234"))
 
+    def test_tags(self) -> None:
+        """A name with a tag is the one without, and counts as that, whether somebody has it or not."""
+        self.directory = accounts("clear pass1234", "a+b pass1234", separator="+")
+        self.assertIn_(self.plain("clear+shop"), "clear@test.jp")
+        self.assertIn_(self.plain("a+b"), "a+b@test.jp")
+        checker = self.logins.checker
+        for name in ("clear", "nobody", "+odd", "clear@other.jp"):
+            tagged = name.replace("@", "+shop@") if "@" in name else f"{name}+shop"
+            self.assertEqual(checker.salt(name), checker.salt(tagged), name)
+            self.assertEqual(checker.compared(name), checker.compared(tagged))
+
     def test_aliasIsNoAccount(self) -> None:
         """An alias is no name to log in with."""
         texts = {"accounts": ("a", b"user1\tpass1234\n"), "aliases": ("b", b"sales@test.jp\tuser1@test.jp\n")}
@@ -563,6 +573,39 @@ class MemoryTests(LoginsCase):
         self.assertEqual(len([line for line in self.lines if line.startswith("login failed")]), 1 + 14)
         self.assertIn_(self.plain("user1"))
 
+    def test_sameWrongPasswordForLong(self) -> None:
+        """Nor does such a telephone lock anybody out where failures are counted for a day."""
+        self.logins = self.make(lockTime=86400.0)
+        self.lockout = self.logins.lockout = Lockout(self.clock.seconds, 3, 6, 9, 86400.0)
+        for _ in range(100):
+            self.assertOut(self.plain("user1", "old"))
+            self.clock.advance(800)
+        self.assertEqual(self.lockout.locks(), [])
+
+    def test_elsewhereItIsAGuess(self) -> None:
+        """What one network sends again is a guess from another: nobody learns what somebody's telephone sends."""
+        for _ in range(3):
+            self.assertOut(self.plain("user1", "old", client=THERE))
+        self.assertOut(self.plain("user1", "old"))
+        self.assertOut(self.plain("user1", "old"))
+        found = [self.lockout.failures(client.address, "user1@test.jp") for client in (THERE, HERE)]
+        self.assertEqual((found, self.hands.done), ([1, 1], 1))
+
+    def test_rightPasswordOfOneSwitchedOff(self) -> None:
+        """Somebody whose account is switched off, and whose telephone does not know, locks out nobody beside him."""
+        for _ in range(50):
+            self.assertOut(self.plain("off"))
+        self.assertEqual(self.lockout.failures(HERE.address, "off@test.jp"), 1)
+        self.assertIn_(self.plain("user1"))
+
+    def test_keysAtOnce(self) -> None:
+        """Those who want the SCRAM keys of one clear password at one time wait for the same ones."""
+        self.hands.held = True
+        answers = [self.scram("clear") for _ in range(20)]
+        self.hands.work()
+        self.assertTrue(all(isinstance(self.told(answer), Challenge) for answer in answers))
+        self.assertEqual(self.hands.done, 1)
+
     def test_keysOfClearPasswords(self) -> None:
         """SCRAM keys of a password in clear are calculated once."""
         for _ in range(5):
@@ -731,6 +774,16 @@ class AttackTests(LoginsCase):
         answer = self.plain("user1", client=THERE)
         self.hands.work()
         self.assertIn_(answer)
+        self.assertEqual(self.logins._running, {})
+
+    def test_keysAreNotFree(self) -> None:
+        """Nor by SCRAM with accounts whose passwords stand in clear, whose keys have to be calculated."""
+        self.directory = accounts(*(f"user{i} pass1234" for i in range(logins.EACH + 20)))
+        self.hands.held = True
+        for i in range(logins.EACH + 20):
+            self.scram(f"user{i}", b"wrong")
+        self.assertEqual(len(self.hands._given), logins.EACH)
+        self.hands.work()
         self.assertEqual(self.logins._running, {})
 
     def test_manyNetworksAreNotAll(self) -> None:
