@@ -19,6 +19,7 @@ from tests.interop.report import Report
 from tests.interop.sending import LIMIT, Sending
 from tests.interop.servers import ADVICE, Postfix, SmtpSink, program
 from tests.interop.submitting import submission
+from tests.interop.thunderbird import thunderbird
 from tests.system.pair import Pair, Sections, freePorts, interruptible
 
 SETTINGS: Sections = {"limits": {"message_octets": LIMIT}, "retry": {"refused": ["1s"], "deferred": ["2s"]}}
@@ -46,6 +47,7 @@ def interop(folder: Path, report: Report) -> None:
                 Crowd(Places(pair), sink).run(report)
     submission(folder / "submission", report)
     binding(folder / "binding", report)
+    thunderbird(folder / "thunderbird", report)
     encryption(folder / "tls", report)
 
 
