@@ -121,7 +121,7 @@ def _letThrough(found: Findings, backend: Half, gateway: Half, machine: str) -> 
     if not notice.accepts:
         found.wrong(
             f"the gateway refuses the back-end's notices to senders outside, by {notice.because}",
-            f"in {effect}, at its begin: #<> default",
+            f"in {effect}, at its beginning: #<> default",
         )
 
 

@@ -3,11 +3,11 @@ What C{epost setup} is told: as flags, and what they leave open as answers on th
 """
 
 import argparse
+import ipaddress
 import os
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,17 +30,45 @@ def read(form: forms.Form) -> Callable[[str], Any]:
         try:
             return form.read(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text}: {error}, expected {form.expected}") from error
+            why = str(error) if text in str(error) else f"{text}: {error}".removesuffix(": ")
+            raise argparse.ArgumentTypeError(f"{why}, expected {form.expected}") from error
 
     return reader
 
 
+def domain(text: str) -> str:
+    """A domain, which no IP address is."""
+    found: str = read(forms.DOMAIN)(text)
+    if found.rpartition(".")[2].isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is an IP address, expected {forms.DOMAIN.expected}")
+    return found
+
+
+def serverName(text: str) -> str:
+    """The name of a machine, whole: other servers look it up, and many take no mail from a name without a dot."""
+    found = domain(text)
+    if "." not in found:
+        raise argparse.ArgumentTypeError(f"{text} is half a name, expected the whole, such as {text}.test.jp")
+    return found
+
+
 def network(text: str) -> str:
     """One network, as text. Everybody's would make an open relay."""
-    (found,) = read(forms.NETWORKS)([text]) if text != "*" else (None,)  # type: ignore[arg-type]
+    try:
+        (found,) = forms.NETWORKS.read([text]) if text != "*" else (None,)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no network{_near(text)}") from None
     if found is None or not found.prefixlen:
         raise argparse.ArgumentTypeError(f"{text} is everybody, which makes an open relay")
     return text
+
+
+def _near(text: str) -> str:
+    """What somebody may have meant who wrote an address with the length of its network."""
+    try:
+        return f", perhaps {ipaddress.ip_network(text, strict=False)}, or {text.partition('/')[0]} for one machine"
+    except ValueError:
+        return ", expected one such as 192.168.0.0/24"
 
 
 def address(text: str) -> str:
@@ -67,12 +95,12 @@ def answered(options: argparse.Namespace) -> Plan:
     folder = os.path.abspath(folder)
     writing.vacant(f"{folder}/{name}" for name in NAMES)  # before more is asked
     data = options.data or ask("Folder for mail and logs", STATE if root else f"{folder}/var", str)
-    domain = options.domain or ask("Domain of the mail addresses, such as test.jp", None, forms.DOMAIN.read)
-    name = options.name or ask("Name of this server in the DNS", _ownName(domain), forms.DOMAIN.read)
-    if name == domain:
-        raise Failure(f"the server needs a name of its own, such as mail.{domain}, beside the domain's")
-    text = options.account or ask("First account, who is postmaster too", None, str)
-    account = _account(text, domain)
+    of = options.domain or ask("Domain of the mail addresses, such as test.jp", None, domain, "--domain")
+    name = options.name or ask("Name of this server in the DNS", _ownName(of), serverName)
+    if name == of:
+        raise Failure(f"the server needs a name of its own, such as mail.{of}, beside the domain's")
+    text = options.account or ask("First account, who is postmaster too", None, str, "--account")
+    account = _account(text, of)
     networks = options.network
     if networks is None:
         networks = ask("Networks of the office, whose programs may send without login", "none", _networks)
@@ -80,9 +108,9 @@ def answered(options: argparse.Namespace) -> Plan:
     smarthost = options.smarthost
     if smarthost is None:
         smarthost = ask("Who takes the mail for outside, HOST:PORT; none: as the DNS says", "none", _smarthost)
-    return Plan(
+    plan = Plan(
         name,
-        domain,
+        of,
         account,
         secret or _secret(options, str(account)),
         tuple(networks),
@@ -96,6 +124,19 @@ def answered(options: argparse.Namespace) -> Plan:
         options.tls_port,
         str(Path(sys.executable).parent / "twistd"),
     )
+    _apart(plan)
+    return plan
+
+
+def _apart(plan: Plan) -> None:
+    """@raise Failure: two listen on one port of one machine."""
+    inner = ("--inner-port", plan.inner), ("--submission-port", plan.submission), ("--tls-port", plan.submissions)
+    flags: dict[int, list[str]] = {}
+    for flag, number in (("--port", plan.port), *inner) if plan.both else inner:
+        flags.setdefault(number, []).append(flag)
+    for number, several in flags.items():
+        if len(several) > 1:
+            raise Failure(f"port {number} is {' and '.join(several)} at once; each needs one of its own")
 
 
 class _Asking:
@@ -104,27 +145,31 @@ class _Asking:
     def __init__(self, silent: bool) -> None:
         self._silent = silent
 
-    def __call__(self, question: str, offer: str | None, read: Callable[[str], _T]) -> _T:
+    def __call__(self, question: str, offer: str | None, read: Callable[[str], _T], flag: str = "") -> _T:
         """
         An answer.
 
         @param offer: what an empty one means; L{None}: there is nothing to offer.
         @param read: reads it. @raise ValueError: it is none; it is asked for again.
+        @param flag: what would have answered it, where nothing is offered.
         @raise Failure: nobody answers.
         """
         if self._silent:
             if offer is None:
-                raise Failure(f"with --yes nothing is asked, and this was not given: {question}")
+                raise Failure(f"with --yes nothing is asked, and this was not given: {question}: {flag}")
             return read(offer)
         while True:
             try:
                 text = input(f"{question}{f' [{offer}]' if offer else ''}: ").strip() or offer
             except EOFError:
                 raise Failure(f"no answer to: {question}") from None
-            with suppress(ValueError, argparse.ArgumentTypeError):
+            why = ""
+            try:
                 if text:
                     return read(text)
-            print("That cannot be read.", file=sys.stderr)
+            except (ValueError, argparse.ArgumentTypeError) as error:
+                why = str(error)
+            print(f"That cannot be read: {why}".removesuffix(": "), file=sys.stderr)
 
 
 def _ownName(domain: str) -> str:
@@ -152,8 +197,8 @@ def _machines(options: argparse.Namespace, ask: _Asking) -> tuple[str | None, st
     backend, gateway = options.backend, options.gateway
     if backend is None and gateway is None and ask("Do both halves run on this machine", "yes", _yes):
         return None, None
-    backend = backend or ask("Address of the back-end's machine", None, address)
-    gateway = gateway or ask("Address of the gateway's machine", None, address)
+    backend = backend or ask("Address of the back-end's machine", None, address, "--backend")
+    gateway = gateway or ask("Address of the gateway's machine", None, address, "--gateway")
     if backend == gateway:
         raise Failure(f"two machines, and {backend} for both: leave --backend and --gateway out where it is one")
     return backend, gateway

@@ -16,7 +16,7 @@ from typing import Any
 from epost import forms, reload
 from epost.control import cert
 from epost.control.setup import advice, texts, writing
-from epost.control.setup.answers import address, answered, network, port, read
+from epost.control.setup.answers import address, answered, domain, network, port, read, serverName
 from epost.control.setup.plan import CONFIGURATION, STATE, File, Plan
 from epost.control.setup.units import unit
 from epost.control.terminal import Failure, common, tell
@@ -27,8 +27,8 @@ def register(subparsers: Any) -> None:
     words = "make the configuration of a new server, and say what comes next; asks for what is not given"
     made = subparsers.add_parser("setup", help=words, description=words, parents=[common()])
     add = made.add_argument
-    add("--domain", type=read(forms.DOMAIN), help="of the mail addresses, such as test.jp")
-    add("--name", type=read(forms.DOMAIN), help="of the server in the DNS, such as mail.test.jp")
+    add("--domain", type=domain, help="of the mail addresses, such as test.jp")
+    add("--name", type=serverName, help="of the server in the DNS, such as mail.test.jp")
     add("--account", metavar="ADDRESS", help="the first account, who is postmaster too")
     add("--stdin", action="store_true", help="read its password from standard input")
     add("--network", action="append", type=network, help="of the office, whose programs may send without login")
@@ -40,7 +40,7 @@ def register(subparsers: Any) -> None:
     add("--port", type=port, default=25, help="where the gateway takes mail (25)")
     add("--inner-port", type=port, help="where the back-end takes it (2525; 25 on a machine of its own)")
     add("--submission-port", type=port, default=587, help="where it takes that of people, with STARTTLS (587)")
-    add("--tls-port", type=port, default=465, help="where it does so with TLS from the begin (465)")
+    add("--tls-port", type=port, default=465, help="where it does so with TLS from the beginning (465)")
     add("--user", help="whom the files belong to and the daemons run as; root may name one (with --systemd: epost)")
     add("--systemd", metavar="FOLDER", help="write two units there too, such as /etc/systemd/system")
     add("--yes", action="store_true", help="ask nothing: what is not given is as it is offered")
@@ -49,6 +49,10 @@ def register(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command. @return: the exit status. @raise Failure: something is missing, or stands there already."""
+    if options.config:
+        raise Failure("setup reads no configuration but makes one: --folder says where")
+    if options.systemd and not os.path.isdir(options.systemd):
+        raise Failure(f"{options.systemd} is not there: systemd looks for units in /etc/systemd/system")
     user = options.user or ("epost" if options.systemd else "")
     owner = writing.owner(user)
     plan = answered(options)
