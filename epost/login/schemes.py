@@ -303,8 +303,9 @@ def _readScrypt(value: str) -> Scrypt:
     if found is None:
         raise SchemeError("scrypt in another form", form)
     ln, r, p = (int(number) for number in found.groups()[:3])
-    if not (1 <= ln <= 20 and r and p and r * p << ln <= _MOST_SCRYPT):
-        raise SchemeError(f"scrypt at ln={ln},r={r},p={p}", f"2^ln times r times p at most {_MOST_SCRYPT}")
+    if not (1 <= ln <= 20 and r and p and r * p << ln <= _MOST_SCRYPT and ln < 16 * r):  # the last: RFC 7914 2
+        limits = f"2^ln times r times p at most {_MOST_SCRYPT}, ln less than 16 times r"
+        raise SchemeError(f"scrypt at ln={ln},r={r},p={p}", limits)
     return Scrypt(ln, r, p, _octets(found[4], 8, form), _octets(found[5], 16, form))
 
 

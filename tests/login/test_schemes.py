@@ -111,7 +111,17 @@ class ReadTests(SynchronousTestCase):
 
     def test_absurdCosts(self) -> None:
         """What would take the machine's memory or minutes of its time is refused when it is read, and not run."""
-        for ln, r, p in ((99, 8, 1), (30, 8, 1), (20, 8, 1), (14, 8, 999999), (1, 999999, 9), (0, 8, 1), (14, 0, 1)):
+        for ln, r, p in (
+            (99, 8, 1),
+            (30, 8, 1),
+            (20, 8, 1),
+            (14, 8, 999999),
+            (1, 999999, 9),
+            (0, 8, 1),
+            (14, 0, 1),
+            (17, 1, 1),
+            (16, 1, 1),
+        ):
             error = self.assertRaises(SchemeError, read, f"{{SCRYPT}}ln={ln},r={r},p={p}${SALT}${HASH}")
             self.assertIn(f"ln={ln},r={r},p={p}", str(error))
         salt, hash = SALT.rstrip("="), HASH.rstrip("=")
