@@ -23,7 +23,7 @@ from epost.mail.safe import safe
 LOCKED = "locked"
 UNLOCK = "unlock"
 KEY = "login.key"
-MOST = 1000  # locks that are written
+MOST = 250  # locks of each kind that are written
 _LONGEST = 1024  # octets of a wish
 
 
@@ -55,8 +55,7 @@ class Desk:
 
     def _grant(self, wish: Path) -> None:
         try:
-            with wish.open("rb") as file:
-                what = file.read(_LONGEST).decode("utf-8", "replace").strip()
+            what = _read(wish).decode("utf-8", "replace").strip()
             wish.unlink()  # before it is granted: a wish that cannot be removed would be granted each second
         except OSError as error:
             self._fault(f"{UNLOCK}/{wish.name}", error)
@@ -66,7 +65,7 @@ class Desk:
 
     def _write(self) -> None:
         changes, path = self._lockout.changes, self._folder / LOCKED
-        texts = [json.dumps(asdict(lock), ensure_ascii=False) + "\n" for lock in self._lockout.locks()[-MOST:]]
+        texts = [json.dumps(asdict(lock), ensure_ascii=False) + "\n" for lock in self._lockout.locks(MOST)]
         try:
             _replace(path, "".join(texts).encode("utf-8", "backslashreplace"), 0o640)
         except OSError as error:
@@ -137,6 +136,19 @@ def prepare(folder: Path) -> bytes:
     key = os.urandom(32)
     _replace(path, key, 0o600)
     return key
+
+
+def _read(path: Path) -> bytes:
+    """
+    A wish. Who may make one may not therefore have any file of ours told in the log, or let us wait for a pipe.
+
+    @raise OSError: it cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return os.read(descriptor, _LONGEST)
+    finally:
+        os.close(descriptor)
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from epost.interfaces import IHints
-from epost.login.memory import Key, Memory
+from epost.login.memory import KEPT, Key, Memory
 from epost.login.places import Places
 from epost.tables.patterns import Network, Networks
 
@@ -185,13 +185,17 @@ class Lockout:
         self._pairs.drop((name, network))
         self._places.add(name, network)
 
-    def locks(self) -> list[Lock]:
-        """All that is locked now, the oldest first in each kind."""
-        now = self._seconds()
-        found = [Lock("", str(key[0]), until) for key, until in self._sites.held.ends(now)]
-        found += [Lock("", str(key[0]), until) for key, until in self._networks.held.ends(now)]
-        found += [Lock(str(key[0]), str(key[1]), until) for key, until in self._pairs.held.ends(now)]
-        return found + [Lock(str(key[0]), "", until) for key, until in self._accounts.held.ends(now)]
+    def locks(self, most: int = KEPT) -> list[Lock]:
+        """What is locked now, of each kind the newest, at most so many, the oldest of them first."""
+
+        def held(counts: _Counts) -> list[tuple[Key, float]]:
+            return counts.held.ends(self._seconds(), most)
+
+        found = [
+            Lock("", str(key[0]), until) for counts in (self._sites, self._networks) for key, until in held(counts)
+        ]
+        found += [Lock(str(key[0]), str(key[1]), until) for key, until in held(self._pairs)]
+        return found + [Lock(str(key[0]), "", until) for key, until in held(self._accounts)]
 
     def unlock(self, what: str) -> int:
         """
@@ -205,13 +209,18 @@ class Lockout:
             network = ip_network(what, strict=False)
             first = str(network.network_address)
             names |= {owner(first), site(first)}
-            inside = Networks([(network, 0)])
+            if network.num_addresses > 1:
+                inside = Networks([(network, 0)])
+
+        def named(key: Key) -> bool:
+            return what == "*" or not names.isdisjoint(key)
 
         def meant(key: Key) -> bool:
-            return what == "*" or any(part in names or str(part).partition("/")[0] in inside for part in key)
+            return named(key) or str(key[-1]).partition("/")[0] in inside
 
         self.changes += 1
-        return sum(counts.forget(meant) for counts in (self._networks, self._sites, self._pairs, self._accounts))
+        found = sum(counts.forget(meant) for counts in (self._networks, self._sites, self._pairs))
+        return found + self._accounts.forget(named)
 
 
 def owner(address: str) -> str:

@@ -3,7 +3,8 @@ What is remembered for a while: a bounded number of things, each for the same ti
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import islice
 from typing import Generic, TypeVar
 
 KEPT = 50000  # things that one memory holds: some megabytes
@@ -23,9 +24,13 @@ class Memory(Generic[Value]):
         return len(self._all)
 
     def get(self, key: Key, now: float) -> Value | None:
-        """What stands for a key; L{None} where there is nothing, or no longer. @param now: seconds."""
+        """
+        What stands for a key; L{None} where there is nothing, or no longer.
+
+        @param now: seconds. What was put later than that is not believed: the clock was ahead, and it would stay long.
+        """
         until, value = self._all.get(key, (now, None))
-        return value if now < until else None
+        return value if now < until <= now + self.life else None
 
     def put(self, key: Key, value: Value, now: float) -> None:
         """Remember something from now on, and forget what is too old or too much."""
@@ -49,6 +54,7 @@ class Memory(Generic[Value]):
             del self._all[key]
         return len(picked)
 
-    def ends(self, now: float) -> Iterator[tuple[Key, float]]:
-        """What is there, with the time until which it is."""
-        return ((key, until) for key, (until, _) in self._all.items() if now < until)
+    def ends(self, now: float, most: int) -> list[tuple[Key, float]]:
+        """What is there, with the time until which it is: the newest, at most so many, the oldest of them first."""
+        there = ((key, until) for key, (until, _) in reversed(self._all.items()) if now < until <= now + self.life)
+        return list(islice(there, most))[::-1]

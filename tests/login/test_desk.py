@@ -87,10 +87,14 @@ class DeskTests(SynchronousTestCase):
     def test_manyLocks(self) -> None:
         """A flood of locks does not become a file of megabytes each second."""
         self.patch(desk, "MOST", 10)
+        self.lockout.failed("192.0.2.99", "first")
+        self.clock.advance(1)
         for number in range(50):
             self.lockout.failed("192.0.2.1", f"user{number}")
         self.desk.look()
-        self.assertEqual(len(readLocks(self.folder, 1000) or []), 10)
+        names = [lock.account for lock in readLocks(self.folder, 1000) or []]
+        self.assertEqual(names, [f"user{number}" for number in range(40, 50)])
+        self.assertEqual(len(self.lockout.locks()), 51)
 
     def test_strangeNames(self) -> None:
         """A name that was made to do harm is a text in the file, and in the log."""
@@ -108,6 +112,24 @@ class DeskTests(SynchronousTestCase):
             self.desk.look()
         self.assertEqual(len(self.lines), 1)
         self.assertIn("Is a directory", self.lines[0])
+
+    def test_oddWishes(self) -> None:
+        """Who may make a wish has no other file told in the log, and nobody waits for his pipe."""
+        wishes = self.folder / desk.UNLOCK
+        (wishes / "link").symlink_to(self.folder.absolute() / desk.KEY)
+        os.mkfifo(wishes / "empty")
+        os.mkfifo(wishes / "open")
+        other = os.open(wishes / "open", os.O_RDWR)
+        self.addCleanup(os.close, other)
+        self.lockout.failed("192.0.2.1", USER)
+        askUnlock(self.folder, USER)
+        for _ in range(3):
+            self.desk.look()
+        self.assertEqual(self.lockout.locks(), [])
+        told = "\n".join(self.lines)
+        self.assertEqual(len(self.lines), 4, told)
+        self.assertIn("Too many levels of symbolic links", told)
+        self.assertIn("unlocked: , 0 counts", told)
 
     def test_fullDisk(self) -> None:
         """What cannot be written is told once and nothing false or half stands there; then it is written, and told."""

@@ -64,6 +64,17 @@ class LockoutTests(SynchronousTestCase):
         self.guess(2)
         self.assertFalse(self.isLocked())
 
+    def test_clockWasAhead(self) -> None:
+        """What happened while the clock was a year ahead locks nobody for a year."""
+        self.clock.advance(31536000)
+        self.guess(3)
+        self.assertTrue(self.isLocked())
+        self.clock.rightNow -= 31536000
+        self.assertFalse(self.isLocked())
+        self.assertEqual(self.lockout.locks(), [])
+        self.guess(3)
+        self.assertTrue(self.isLocked())
+
     def test_network(self) -> None:
         """Guessing at many accounts locks the network, also for names that nobody gave."""
         for number in range(5):
