@@ -2,6 +2,9 @@
 What is to be done after C{epost setup}: DNS records, commands, and what goes into a mail program.
 """
 
+import os
+from collections.abc import Iterable
+
 from epost.control.cert import CHAIN, KEY
 from epost.control.setup.plan import Plan
 from epost.control.setup.texts import BACKEND, GATEWAY
@@ -25,16 +28,51 @@ def records(plan: Plan) -> list[str]:
 
 
 def commands(plan: Plan, units: bool) -> list[str]:
-    """What to do next."""
-    start = [
+    """What to do next on this machine, which is the back-end's where there are two."""
+    halves = ("backend", "gateway") if plan.both else ("backend",)
+    return [*_start(plan, halves, units), f"{_epost(plan)} doctor --config {plan.folder}/{BACKEND}"]
+
+
+def elsewhere(plan: Plan, units: str | None) -> list[str]:
+    """
+    What to do next on the gateway's machine, where it is another.
+
+    @param units: the folder of the units; L{None}: there are none.
+    """
+    if plan.both:
+        return []
+    files = f"{', '.join(FOR_GATEWAY)} go to {plan.folder}"
+    if units:
+        files += f", and {units}/epost-gateway.service to {units}"
+    return [
+        f"{files}, with their owners and rights",
+        *_start(plan, ("gateway",), bool(units)),
+        f"{_epost(plan)} doctor --gateway {plan.folder}/{GATEWAY}",
+    ]
+
+
+def rights(plan: Plan, units: bool) -> list[str]:
+    """What a user who is not root needs for ports that are root's."""
+    low = sorted(number for number in {plan.port, plan.inner, plan.submission, plan.submissions} if number < 1024)
+    if units or not os.geteuid() or not low:
+        return []
+    ports = ", ".join(map(str, low))
+    return [f"ports {ports} need root, or the units (--systemd, as root); or take others (--port and so on)"]
+
+
+def _start(plan: Plan, halves: Iterable[str], units: bool) -> list[str]:
+    if units:
+        names = " ".join(f"epost-{half}" for half in halves)
+        return ["systemctl daemon-reload", f"systemctl enable --now {names}"]
+    return [
         f"{plan.twistd} --pidfile={plan.data}/{half}.pid --logfile={plan.data}/{half}.log"
         f" epost-{half} --config {plan.folder}/{half}.toml"
-        for half in ("backend", "gateway")
+        for half in halves
     ]
-    if units:
-        start = ["systemctl daemon-reload", "systemctl enable --now epost-backend epost-gateway"]
-    epost = plan.twistd.removesuffix("twistd") + "epost"
-    return [*start, f"{epost} doctor --config {plan.folder}/{BACKEND}"]
+
+
+def _epost(plan: Plan) -> str:
+    return plan.twistd.removesuffix("twistd") + "epost"
 
 
 def clients(plan: Plan) -> list[str]:

@@ -68,25 +68,29 @@ def run(options: argparse.Namespace) -> int:
     faults = [fault for half in ("backend", "gateway") for fault in reload.check(f"{plan.folder}/{half}.toml", half)[0]]
     if faults:
         raise Failure(*map(str, faults))
-    tell(options, _facts(plan, made, bool(options.systemd)), _words(plan, made, bool(options.systemd)))
+    units = options.systemd and os.path.abspath(options.systemd)
+    tell(options, _facts(plan, made, units), _words(plan, made, units))
     return 0
 
 
-def _facts(plan: Plan, files: Mapping[str, File], units: bool) -> dict[str, Any]:
-    """For C{--json}."""
+def _facts(plan: Plan, files: Mapping[str, File], units: str | None) -> dict[str, Any]:
+    """For C{--json}. @param units: the folder of the units; L{None}: there are none."""
     return {
         "files": list(files),
         "records": advice.records(plan),
-        "commands": advice.commands(plan, units),
+        "commands": advice.commands(plan, bool(units)),
+        "elsewhere": advice.elsewhere(plan, units),
         "clients": advice.clients(plan),
     }
 
 
-def _words(plan: Plan, files: Mapping[str, File], units: bool) -> list[str]:
+def _words(plan: Plan, files: Mapping[str, File], units: str | None) -> list[str]:
     """For people."""
     lines = ["Written:", *(f"    {path}" for path in files)]
-    if not plan.both:
-        lines += ["", f"To the gateway, {plan.gateway}, go {', '.join(advice.FOR_GATEWAY)}."]
     lines += ["", "To publish in the DNS:", *(f"    {line}" for line in advice.records(plan))]
-    lines += ["", "Next:", *(f"    {line}" for line in advice.commands(plan, units))]
+    here = [*advice.rights(plan, bool(units)), *advice.commands(plan, bool(units))]
+    lines += ["", "Next:" if plan.both else "Next, here, on the back-end's machine:", *(f"    {line}" for line in here)]
+    if there := advice.elsewhere(plan, units):
+        lines += ["", f"And on the gateway's, {plan.gateway}, where epost is installed too:"]
+        lines += [f"    {line}" for line in there]
     return [*lines, "", "In Thunderbird:", *(f"    {line}" for line in advice.clients(plan))]

@@ -1,9 +1,10 @@
 """Tests of L{epost.control.setup.advice}: what is said at the end."""
 
 import json
+import os
 from pathlib import Path
 
-from epost.control.setup import texts
+from epost.control.setup import texts, writing
 from tests.control.setup.cases import PASSWORD, Case
 
 
@@ -25,6 +26,35 @@ class SaidTests(Case):
     def test_smarthost(self) -> None:
         """Who hands mail to a provider needs the provider's SPF."""
         self.assertIn("v=spf1 mx include:", self.run_("--smarthost", "smtp.isp.example"))
+
+    def test_twoMachines(self) -> None:
+        """Each machine starts its own half, and what the gateway needs of here is named, its unit too."""
+        addresses = ("--backend", "192.168.0.102", "--gateway", "192.168.0.103")
+        self.patch(writing, "owner", lambda user: None)
+        (self.root / "system").mkdir()
+        here, there = self.run_(*addresses, "--systemd", str(self.root / "system")).split("And on the gateway's")
+        self.assertIn("enable --now epost-backend\n", here)
+        self.assertIn("192.168.0.103", there)
+        self.assertIn("enable --now epost-gateway\n", there)
+        self.assertRegex(there, r"gateway\.toml, .*key\.pem go to .*system/epost-gateway\.service")
+
+    def test_oneMachine(self) -> None:
+        """Where there is one it starts both."""
+        said = self.run_()
+        self.assertIn("epost-backend --config", said)
+        self.assertIn("epost-gateway --config", said)
+        self.assertNotIn("And on the gateway's", said)
+
+    def test_rights(self) -> None:
+        """Who is not root is told that he cannot listen on the usual ports, and what he can do."""
+        self.patch(os, "geteuid", lambda: 1000)
+        self.assertIn("ports 25, 465, 587 need root", self.run_())
+
+    def test_rightsEnough(self) -> None:
+        """Nor root, nor who takes other ports, needs to be told."""
+        ports = ("--port", "2526", "--submission-port", "2587", "--tls-port", "2465")
+        self.patch(os, "geteuid", lambda: 1000)
+        self.assertNotIn("need root", self.run_(*ports))
 
     def test_json(self) -> None:
         """The same for programs."""
