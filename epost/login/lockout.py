@@ -125,7 +125,7 @@ class Lockout:
     def network(self, address: str) -> str:
         """Whether the network of an address is locked. @return: why; empty where it is not."""
         locked = self._networks.held.get((owner(address),), self._seconds())
-        return "too many failed logins from this address" if locked else ""
+        return "too many failed logins from this address" if locked and address not in self._exempt else ""
 
     def account(self, address: str, name: str, more: int = 0) -> str:
         """
@@ -143,7 +143,7 @@ class Lockout:
         elsewhere = ""
         if self._accounts.held.get((name,), now):
             elsewhere = "too many failed logins as this user"
-        elif self._sites.held.get((site(address),), now):
+        elif self._sites.held.get((site(address),), now) and address not in self._exempt:
             elsewhere = "too many failed logins from around this address"
         return "" if elsewhere and self._places.known(name, network) else elsewhere
 

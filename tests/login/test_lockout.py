@@ -92,6 +92,18 @@ class LockoutTests(SynchronousTestCase):
         self.guess(3, "203.0.113.5")
         self.assertTrue(self.isLocked("203.0.113.5"))
 
+    def test_exemptAmongOthers(self) -> None:
+        """Nor is it when its neighbours are: those of its /64, and those of its /48."""
+        self.lockout = Lockout(self.clock.seconds, 3, 6, 9, 100.0, (ip_network("2001:db8::5/128"),))
+        for number in range(6):
+            self.guess(1, "2001:db8::6", f"user{number}@test.jp")
+        self.assertTrue(self.lockout.network("2001:db8::7"))
+        self.assertEqual(self.lockout.network("2001:db8::5"), "")
+        for number in range(30):
+            self.guess(1, f"2001:db8:0:{number:x}::6", f"user{number}@test.jp")
+        self.assertTrue(self.isLocked("2001:db8::7"))
+        self.assertFalse(self.isLocked("2001:db8::5"))
+
     def test_account(self) -> None:
         """Guessing from many networks locks an account for all but those from which its owner comes."""
         self.lockout.succeeded(THERE, USER)
