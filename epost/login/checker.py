@@ -240,13 +240,13 @@ class Checker:
 
     async def _avatar(self, proof: Proof) -> bytes | tuple[()]:
         account = self.find(proof.name)
-        secret = self._secret(account)
         if isinstance(proof, Password):
             right = await self._password(proof, account)
         elif isinstance(proof, ScramProof):
             right = proof.holds(await self._keys(proof, account))
         else:
-            right = proof.holds(secret.clear if secret.clear is not None else self._once.hex())
+            clear = self._secret(account).clear
+            right = proof.holds(clear if clear is not None else self._once.hex())
         if account is None or not right:
             raise UnauthorizedLogin(self._why(proof, account))
         now = self.find(proof.name)

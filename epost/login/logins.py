@@ -4,7 +4,9 @@ Who may log in, now, from here: the service that the shells of SMTP, POP3 and IM
 A refusal is said a while after the attempt began, whatever took place in between: a second first, then two, four, at
 most L{SLOWEST}. So it tells nobody which of name and password was wrong, or how that was found out, and guessing is
 slow. A login that succeeds is never held up. Each failure has one line in the daemon's log, in a form that fail2ban
-reads; what is refused without a look at it (a lock, the same wrong password again) has one a minute for each network.
+reads; what is refused without a look at it (a lock, the same password again) has one a minute for each site.
+
+Whoever is logged in is welcome as long as he could log in again: the shells ask before they do anything for him.
 
 RFC 4954 4 and 6 (replies), RFC 5802 (SCRAM).
 """
