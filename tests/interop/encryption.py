@@ -5,6 +5,7 @@ A pair of its own, with two certificates of C{epost cert self}. What a line clai
 wrote (its Received field, its log), or in the file of the queue and in senderlog.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -58,10 +59,15 @@ def selfSigned(folder: Path, *names: str) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
-def _run(command: Sequence[str], said: bytes = b"") -> str:
-    """What a command prints, whatever its end."""
-    done = subprocess.run(command, input=said, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
-    return done.stdout.decode("utf-8", "backslashreplace")
+def _run(command: Sequence[str], said: bytes = b"", after: bytes = b"") -> str:
+    """What a command prints, whatever its end. @param after: what it prints before it is said anything."""
+    printed = b""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        while after not in printed and (more := os.read(process.stdout.fileno(), 65536)):
+            printed += more
+        printed += process.communicate(said, timeout=120)[0]
+    return printed.decode("utf-8", "backslashreplace")
 
 
 def _holds(pattern: str, text: str) -> None:
@@ -96,7 +102,7 @@ class Scans:
                 check(
                     f"{name}: the certificate of each name asked for (SNI), else the first", partial(self._sni, client)
                 )
-                check(f"{name}: renegotiation is refused", partial(self._again, client))
+                check(f"{name}: renegotiation is refused", partial(self._again, client, starttls))
         if program("sslscan") is None:
             report.missing("sslscan", "Debian: apt install sslscan")
             return
@@ -104,10 +110,10 @@ class Scans:
             what = f"{name}: TLS 1.2 and 1.3 alone, forward secrecy, no renegotiation, no Heartbleed"
             report.check("sslscan", what, partial(self._scan, port, starttls))
 
-    def _client(self, port: int, starttls: bool, *more: str, said: bytes = b"QUIT\r\n") -> str:
+    def _client(self, port: int, starttls: bool, *more: str, said: bytes = b"QUIT\r\n", after: bytes = b"") -> str:
         """What C{openssl s_client} says."""
         words = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-crlf", *more]
-        return _run([*words, *(["-starttls", "smtp"] if starttls else [])], said)
+        return _run([*words, *(["-starttls", "smtp"] if starttls else [])], said, after)
 
     def _spoken(self, client: "partial[str]", version: str) -> None:
         said = client(f"-tls{version}", "-servername", HOST, *self._trusting)
@@ -126,8 +132,9 @@ class Scans:
             said = client(*(["-servername", name] if name else ["-noservername"]))
             assert (self._etc / folder / "cert.pem").read_text().strip() in said, f"{name}: {said[:1500]}"
 
-    def _again(self, client: "partial[str]") -> None:
-        said = client("-tls1_2", said=b"R\n")
+    def _again(self, client: "partial[str]", starttls: bool) -> None:
+        # A greeting that came into the middle of it would end it as well.
+        said = client("-tls1_2", said=b"R\n", after=b"Verify return code" if starttls else b"E-POST ESMTP")
         _holds("RENEGOTIATING", said)
         _holds("no renegotiation", said)
 
