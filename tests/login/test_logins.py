@@ -443,6 +443,19 @@ class AccountTests(LoginsCase):
         self.assertNotIn(HASH, told[0])
         self.assertOut(self.scram("user1"))
 
+    def test_refusedByTheLibrary(self) -> None:
+        """A hash that only the library finds unreadable lets nobody in, and is told once, with its line."""
+
+        def refuse(scrypt: schemes.Scrypt, octets: bytes) -> bool:
+            raise schemes.SchemeError("argon2: no", "another")
+
+        self.patch(schemes.Scrypt, "verify", refuse)
+        for password in ("pass1234", "other"):
+            self.assertOut(self.plain("hash", password))
+        told = [line for line in self.lines if "cannot log in" in line]
+        self.assertEqual(len(told), 1)
+        self.assertIn("hash@test.jp cannot log in: column Pass in line 3 of the accounts: argon2: no", told[0])
+
 
 class OverTests(LoginsCase):
     """Whoever is logged in is welcome as long as he could log in again, with what he logged in with."""
