@@ -42,6 +42,7 @@ SAID: dict[type[BaseException], str] = {
     DNSNotImplementedError: "NOTIMP",
     DNSQueryRefusedError: "REFUSED",
     DNSQueryTimeoutError: "no answer in time",
+    TimeoutError: "no answer in time",
 }
 
 
