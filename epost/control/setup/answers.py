@@ -188,7 +188,7 @@ def _smarthost(text: str) -> Hop | None:
 
 def _yes(text: str) -> bool:
     if text.lower() not in ("y", "yes", "n", "no"):
-        raise ValueError
+        raise ValueError(f"{text}, expected yes or no")
     return text.lower() in ("y", "yes")
 
 

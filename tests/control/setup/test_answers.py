@@ -102,6 +102,7 @@ class QuestionTests(Case):
         self.run_(given=["--stdin"])
         self.assertEqual(len(asked), 10)
         self.assertIn("That cannot be read: * is everybody", said.getvalue())
+        self.assertIn("That cannot be read: perhaps, expected yes or no", said.getvalue())
         settings, _ = reload.load(str(self.etc / "backend.toml"), "backend")
         self.assertEqual(list(map(str, settings.relay.networks))[2:], ["192.168.0.0/24", "10.1.0.0/16"])
         self.assertEqual(settings.relay.gateway, Hop("192.168.0.103", 25))
