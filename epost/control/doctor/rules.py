@@ -48,7 +48,7 @@ def rules(settings: Settings, directory: Directory, machines: Iterable[str], peo
             held += 1
     if held and places:
         table = settings.tables.effect
-        found.ok(f"{counted(held, 'line')} of {table} about senders hold back what the back-end hands over from them")
+        found.ok(f"what the back-end hands over meets {counted(held, 'line')} of {table} that hold senders back")
     return found.all
 
 

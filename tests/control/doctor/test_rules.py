@@ -17,7 +17,7 @@ class RulesTests(Case):
         for alone in (False, True):
             found = self.found("baito@test.jp false\nbu*@test.jp norelay\n127.0.0.1 true\n", alone)
             self.assertAllOk(found)
-            self.assertFound(found, OK, "^2 lines of effect.dat")
+            self.assertFound(found, OK, "meets 2 lines of effect.dat")
 
     def test_below(self) -> None:
         """One that was put at the end of the table is told, whether the back-end's tables are here or not."""
@@ -37,7 +37,7 @@ class RulesTests(Case):
         table = "baito@test.jp false\n127.0.0.1 true\ntest.jp false\n*@test.jp false\n#blank false\n192.0.2.1 false\n"
         found = self.found(table)
         self.assertAllOk(found)
-        self.assertFound(found, OK, "^1 line of")
+        self.assertFound(found, OK, "meets 1 line of")
 
     def test_nobody(self) -> None:
         """A name that nobody has holds nobody back. Where the accounts are not here that cannot be told."""
