@@ -2,7 +2,9 @@
 
 import argparse
 import io
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterable
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -28,8 +30,9 @@ class Case(SynchronousTestCase):
     """A place for what is written."""
 
     def setUp(self) -> None:
-        self.root = Path(self.mktemp()).absolute()
-        self.root.mkdir()
+        # Not in the checkout: that may lie in /home, from which units are shut off.
+        self.root = Path(tempfile.mkdtemp(prefix="epost-setup-"))
+        self.addCleanup(shutil.rmtree, self.root)
         self.etc = self.root / "etc"
         self.places = ["--folder", str(self.etc), "--data", str(self.root / "var")]
 
