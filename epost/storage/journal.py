@@ -4,9 +4,10 @@ E-Post's own logs, senderlog and receivelog, in E-Post's own lines (spec 6 and 7
     senderlog/090706.log      [16:27:35:001] [B0000000186] ConnectHost(192.168.0.103)
     receivelog/090706.log     [06/Jul/2009:16:27:31], 00153008, HELO test.jp
 
-One file for each local day. Lines wait in memory for at most a second, so that a line costs about a microsecond. What
-comes from outside is made safe: it cannot end a line or begin another. A disk that does not take the log never stops
-mail: the daemon's own log says so once, and how many lines are missing when it is over.
+One file for each local day. Lines wait in memory for at most a second, so that a line costs about a microsecond; those
+of receivelog, ten for each message, wait as they were said and are written out together. What comes from outside is
+made safe: it cannot end a line or begin another. A disk that does not take the log never stops mail: the daemon's own
+log says so once, and how many lines are missing when it is over.
 """
 
 import os
@@ -24,6 +25,7 @@ from epost.mail.reply import Reply
 from epost.mail.safe import LONGEST, safe
 
 BATCH = 65536  # characters that are written without waiting for the second to end
+LOT = 64  # times that something was said, kept as it was
 EPOCH = 11644473600  # 1970-01-01 as seconds since 1601-01-01, in which itime and otime count
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # whatever the locale
@@ -183,22 +185,50 @@ class SenderLog(_Log):
 class ReceiveLog(_Log):
     """What was received (spec 7)."""
 
+    def __init__(self, folder: str, clock: IReactorTime) -> None:
+        super().__init__(folder, clock)
+        self._said: list[tuple[int, Sequence[str]]] = []  # in this second: by which connection, what
+        self._timer: IDelayedCall | None = None
+        self.flush = self._flush
+
     def lines(self, connection: int, texts: Sequence[str]) -> None:
         """A line for each."""
-        if not texts:
-            return
-        now = self._clock.seconds()
-        if int(now) != self._second:
-            self._turn(int(now))
-        front = f"{self._prefix}{connection & 0xFFFFFFFF:08x}, "  # its last 32 bits
-        whole = "".join(texts)
-        if not (whole.isascii() and whole.isprintable() and len(whole) <= LONGEST):
-            texts = [safe(text) for text in texts]
-        self._journal.add(now, front + f"\n{front}".join(texts) + "\n")
+        second = int(self._clock.seconds())
+        if second != self._second:
+            self._settle()
+            self._turn(second)
+        self._said.append((connection, texts))
+        if self._timer is None:
+            self._timer = self._clock.callLater(1.0, self._flush)
+        elif len(self._said) >= LOT:
+            self._settle()
 
     def closed(self, connection: int) -> None:
         """Two lines."""
         self.lines(connection, ("CloseClient Started.:SOCKET.C", "closesocket():SOCKET.C"))
+
+    def _settle(self) -> None:
+        """Write out what was said in a second."""
+        said, self._said = self._said, []
+        every = [text for _, texts in said for text in texts]
+        if not every:
+            return
+        whole = "".join(every)
+        if not (whole.isascii() and whole.isprintable() and len(max(every, key=len)) <= LONGEST):
+            said = [(connection, [safe(text) for text in texts]) for connection, texts in said]
+        written = []
+        for connection, texts in said:
+            front = f"\n{self._prefix}{connection & 0xFFFFFFFF:08x}, "  # its last 32 bits
+            written += [front + text for text in texts]
+        self._journal.add(self._second, "".join(written)[1:] + "\n")
+
+    def _flush(self) -> None:
+        """All is to be in the file."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        self._settle()
+        self._journal.flush()
 
     def _turn(self, second: int) -> None:
         """Another second."""
