@@ -95,7 +95,9 @@ def decideSender(directory: Directory, client: Client, path: Address | None, bla
         decision = Decision(wording.senderOk(path), rule.because, Scope.ANYWHERE)
     else:
         decision = _byMatrix(directory, client, path, rule)
-    return _narrowed(directory, client, path, decision) if decision.accepts else decision
+    if not decision.accepts:
+        return decision
+    return replace(_narrowed(directory, client, path, decision), ours=isOurs(directory, client, path))
 
 
 def _lifted(rule: Rule, client: Client) -> bool:
@@ -311,10 +313,6 @@ class Admission:
         directory = self._directory()
         rule = directory.effect.machine(client.address)
         return client.address in directory.hops.machines or (rule is not None and rule.kind is Kind.TRUE)
-
-    def ours(self, client: Client, path: Address | None) -> bool:
-        """Whether a sender is one of ours; see L{isOurs}."""
-        return isOurs(self._directory(), client, path)
 
     def sender(self, client: Client, path: Address | None, blank: bool) -> Decision:
         """See L{IAdmission}."""

@@ -247,8 +247,7 @@ class Daemon(MultiService):
         self.directories.subscribe(self.dispatcher.lookAgain)
         marks = Marks(settings.server.name, __version__, settings.limits.received)
         lacks = self._room(root, places).lacks
-        ours, log = admission.ours, self.senderLog
-        intake = Intake(marks, serial, spool, inbox, router, log, clock, accepted, ours, lacks, letters)
+        intake = Intake(marks, serial, spool, inbox, router, self.senderLog, clock, accepted, lacks, letters)
         patience = Patience(settings.timeouts.command, settings.timeouts.block, handshake=settings.tls.handshake)
         decides = Returning(admission, router) if srs else admission
         rules, heard = self._serverSettings(), self.receiveLog

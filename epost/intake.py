@@ -63,7 +63,6 @@ class Intake:
 
     @ivar inbox: L{None} on a daemon without mailboxes.
     @ivar accepted: called with the entry of every message that the spool has made durable.
-    @ivar ours: whether a sender is one of ours, so that missing fields are added (spec 8).
     @ivar lacks: whether the disk has no room for a message of so many octets.
     @ivar replies: is told of what arrives for who is away; L{None} on a daemon without mailboxes.
     """
@@ -78,7 +77,6 @@ class Intake:
         senderLog: ISenderLog,
         clock: IReactorTime,
         accepted: Callable[[Entry], None],
-        ours: Callable[[Client, Address | None], bool],
         lacks: Callable[[int], bool],
         replies: IReplies | None = None,
     ) -> None:
@@ -90,7 +88,6 @@ class Intake:
         self.senderLog = senderLog
         self.clock = clock
         self.accepted = accepted
-        self.ours = ours
         self.lacks = lacks
         self.replies = replies
 
@@ -103,13 +100,10 @@ class Intake:
     def open(self, name: Name, client: Client, envelope: Envelope) -> IDraft:
         """See L{IIntake}."""
         now = self.clock.seconds()
-        ours = self.ours(client, envelope.sender)
-        if ours:
-            envelope = replace(envelope, ours=True)
         copies = self.router.copies(envelope)
         heading = Heading(
             self.marks.received + (HANDED if client.known else 0),
-            trace.missing(name, self.marks.host, envelope.sender, now) if ours else None,
+            trace.missing(name, self.marks.host, envelope.sender, now) if envelope.ours else None,
             client.submission,
         )
         field = trace.received(client, self.marks.host, self.marks.version, name, envelope.utf8, now)

@@ -264,7 +264,8 @@ class IIntake(Interface):
 
     def open(name: Name, client: Client, envelope: Envelope) -> IDraft:
         """
-        Begin its content. Aliases are expanded here; trace fields are put in front, missing fields are added.
+        Begin its content. Aliases are expanded here; trace fields are put in front, missing fields are added where the
+        sender is one of ours (spec 8).
 
         @raise Refused: not now (452 4.3.1, 451 4.3.0). L{IDraft.commit} may also fail with 554 5.4.6.
         """

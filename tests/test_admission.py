@@ -243,8 +243,9 @@ class SenderTests(SynchronousTestCase):
     def test_ours(self) -> None:
         """Missing fields are added for those alone who are internal and name themselves."""
         there = directory()
-        found = [isOurs(there, c, p) for c in (OFFICE, STRANGER, LOGGED) for p in (parseAddress("user1@test.jp"), None)]
-        self.assertEqual(found, [True, False, False, False, True, False])
+        asked = [(c, p) for c in (OFFICE, STRANGER, LOGGED) for p in (parseAddress("user1@test.jp"), None)]
+        self.assertEqual([isOurs(there, *each) for each in asked], [True, False, False, False, True, False])
+        self.assertEqual([decideSender(there, *each).ours for each in asked], [True, False, False, False, True, False])
 
 
 BAITO = Client("203.0.113.9", account=parseAddress("baito@test.jp"))

@@ -105,7 +105,6 @@ class IntakeTests(SynchronousTestCase):
             self.log,
             self.clock,
             self.accepted.append,
-            lambda client, sender: sender is not None and sender.domain == "test.jp",
             lambda size: size > 1000,
             self.away,
         )
@@ -114,7 +113,8 @@ class IntakeTests(SynchronousTestCase):
         """Begin a message and write its content, an octet at a time."""
         intake = self.intake()
         path = parseAddress(sender) if sender else None
-        draft = intake.open(intake.name(0), OFFICE, Envelope(path, tuple(map(parseAddress, recipients))))
+        ours = path is not None and path.domain == "test.jp"
+        draft = intake.open(intake.name(0), OFFICE, Envelope(path, tuple(map(parseAddress, recipients)), ours=ours))
         for place in range(len(content)):
             draft.write(content[place : place + 1])
         return draft

@@ -35,6 +35,10 @@ class Client:
     known: bool = False
     submission: bool = False
 
+    def named(self, helo: str, extended: bool) -> "Client":
+        """The same, having said HELO or EHLO."""
+        return Client(self.address, helo, extended, self.account, self.tls, self.known, self.submission)
+
 
 @value(frozen=True, slots=True)
 class Because:
@@ -105,6 +109,7 @@ class Decision:
     @ivar scope: of a decision on a sender: whom it may write to; without meaning where the reply refuses.
     @ivar octets: of a decision on a sender: the greatest message that it may hand over, where that is less than anybody
         may; 0: as anybody.
+    @ivar ours: of a decision on a sender: see L{epost.mail.envelope.Envelope}.
     @ivar spent: of a decision on a recipient: what was counted for it, and is to be given back if the message comes to
         nothing (L{epost.interfaces.IAdmission.giveBack}); L{None}: nothing.
     """
@@ -113,6 +118,7 @@ class Decision:
     because: Because
     scope: Scope = Scope.INSIDE
     octets: int = 0
+    ours: bool = False
     spent: Spent | None = None
 
     @property

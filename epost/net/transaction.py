@@ -227,8 +227,8 @@ class Transaction:
         """DATA: somewhere to put the content."""
         if self._login is not None and self._over(self._login):
             return
-        mail, client = self._mail, self.guest.session.client
-        envelope = Envelope(mail.path, tuple(self._recipients), mail.utf8, mail.body, client.address)
+        mail, client, ours = self._mail, self.guest.session.client, self._verdict.ours
+        envelope = Envelope(mail.path, tuple(self._recipients), mail.utf8, mail.body, client.address, ours)
         try:
             self.draft = self.house.intake.open(self._name, client, envelope)
         except Refused as refused:

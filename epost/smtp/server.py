@@ -374,7 +374,7 @@ class ServerSession:
         helo = command.hello(name)
         self._void()
         extensions = self._extensions() if extended else ()
-        self.client = replace(self.client, helo=helo, extended=extended)
+        self.client = self.client.named(helo, extended)
         self._state = State.READY
         self._say(wording.hello(self._settings.host, self.client.address, extensions))
         self._events.append(Hello(self.client))

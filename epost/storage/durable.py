@@ -326,8 +326,10 @@ class Commits:
     def _ticked(self, group: list[_Waiting], touched: Touched, faults: list[Exception]) -> None:
         """A tick has ended: the thread goes on, then whoever waited is told."""
         for descriptor, _ in touched.files:
-            with suppress(OSError):  # what a close could tell, the sync has told
+            try:
                 self._disk.close(descriptor)
+            except OSError:  # what it could tell, the sync has told
+                continue
         self._running = False
         ended = [waiting for waiting in group if waiting.ended or waiting.refused]
         begun = [waiting for waiting in group if not waiting.ended and not waiting.refused]
