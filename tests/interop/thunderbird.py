@@ -286,7 +286,9 @@ class Thunderbird:
         return done.stdout.decode().strip()
 
     def _environment(self) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "HOME": str(self._folder), "LC_ALL": "C.UTF-8"}
+        # Of its own, too, for the file of the message: another Thunderbird in /tmp takes the same name, and removes it.
+        own = {"HOME": str(self._folder), "TMPDIR": str(self._folder)}
+        return own | {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 
     def __enter__(self) -> "Thunderbird":
         command = ["thunderbird", "--headless", "--no-remote", "--profile", str(self._profile)]

@@ -3,8 +3,10 @@
 const { MailServices } = ChromeUtils.importESModule('resource:///modules/MailServices.sys.mjs');
 const { setTimeout } = ChromeUtils.importESModule('resource://gre/modules/Timer.sys.mjs');
 const windows = (type = null) => [...Services.wm.getEnumerator(type)];
-const dialogs = () => windows().filter((one) => one.document.getElementById('infoBody'));
-const exceptions = () => windows().filter((one) => one.document.documentURI.endsWith('/exceptionDialog.xhtml'));
+const loaded = () => windows().filter((one) => one.document.readyState === 'complete');
+const text = (one) => one.document.getElementById('infoBody')?.textContent.trim(); // empty before it is laid out
+const dialogs = () => loaded().filter(text);
+const exceptions = () => loaded().filter((one) => one.document.documentURI.endsWith('/exceptionDialog.xhtml'));
 
 const steps = {
     // As if the password manager had been told to remember it.
@@ -35,7 +37,7 @@ const steps = {
 
     // Whether a message stands in its window, whether it is being sent, and what dialogs say.
     look() {
-        const said = dialogs().map((one) => one.document.getElementById('infoBody').textContent.trim());
+        const said = dialogs().map(text);
         const open = windows('msgcompose');
         return { open: open.length > 0, sending: open.some((one) => one.gSendOperationInProgress), said };
     },
@@ -55,7 +57,7 @@ const steps = {
 
     // Give up the message.
     close() {
-        for (const one of exceptions()) one.document.querySelector('dialog').cancelDialog();
+        for (const one of exceptions()) one.close();
         for (const one of windows('msgcompose')) {
             one.gContentChanged = false;
             one.close();
