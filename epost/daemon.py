@@ -49,6 +49,7 @@ from epost.net import caller, security
 from epost.net.carrier import Carrier
 from epost.net.crowd import Crowd
 from epost.net.exchanges import Exchanges
+from epost.net.reading import wires
 from epost.net.receiver import ReceiverFactory
 from epost.net.tls import Pairs, ServerContexts, read, reason
 from epost.net.transaction import Patience
@@ -122,6 +123,7 @@ class Daemon(MultiService):
         self._unheard: list[str] = []
         self.contexts: ServerContexts | None = None
         self.hints: Hints | None = None
+        self._wires, self._outbox = wires(reactor)
         self._disk = disk or Disk()
         self._pool = pool or CommitThread()
 
@@ -144,7 +146,7 @@ class Daemon(MultiService):
             given = "backlog=" in description or description.startswith("systemd:")
             wide = description if given else f"{description}:backlog={BACKLOG}"
             try:
-                endpoint = serverFromString(self.reactor, wide)  # type: ignore[no-untyped-call]
+                endpoint = serverFromString(self._wires, wide)  # type: ignore[no-untyped-call]
             except LookupError:  # systemd's, where it passed no such socket
                 self._noPort("there is no such socket", description, key)
             else:
@@ -252,7 +254,9 @@ class Daemon(MultiService):
         decides = Returning(admission, router) if srs else admission
         rules, heard = self._serverSettings(), self.receiveLog
         self._open(
-            ReceiverFactory(rules, decides, intake, heard, self.crowd, patience, clock, trace.date, self.contexts)
+            ReceiverFactory(
+                rules, decides, intake, heard, self.crowd, patience, clock, trace.date, self.contexts, self._outbox
+            )
         )
 
     def _open(self, receiver: ReceiverFactory) -> None:
@@ -337,7 +341,7 @@ class Daemon(MultiService):
         )
         named = {name: security.Level(level) for name, level in settings.relay.tls_domains}
         return Carrier(
-            clock,
+            self._wires,
             exchanges,
             self.senderLog,
             settings.server.name,
@@ -345,6 +349,7 @@ class Daemon(MultiService):
             patience,
             levels=security.Levels(security.Level(settings.relay.tls), named),
             trust=self._trust,
+            outbox=self._outbox,
         )
 
     def _accepted(self, entry: Entry) -> None:

@@ -102,6 +102,7 @@ class Carrier:
         dial: Dial | None = None,
         levels: Levels = Levels(),  # noqa: B008
         trust: Trust | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         """
         @param reactor: also what connections are made with, unless C{dial} is given.
@@ -110,6 +111,7 @@ class Carrier:
         @param dial: an endpoint for an IP address, a port, and seconds of patience.
         @param levels: who is called with TLS.
         @param trust: whose certificates are good; L{None}: those that the system trusts.
+        @param outbox: for what is said; L{None}: one of its own.
         """
         self._reactor = reactor
         self._exchanges = exchanges
@@ -120,7 +122,7 @@ class Carrier:
         self._dial = dial or self._endpoint
         self._levels = levels
         self._trust = trust or Trust()
-        self._outbox = Outbox(reactor)
+        self._outbox = outbox or Outbox(reactor)
         self._dead = Lately(reactor, DEAD_SECONDS)
         self._clear = Lately(reactor, CLEAR_SECONDS)
 

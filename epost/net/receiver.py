@@ -355,6 +355,7 @@ class ReceiverFactory(Factory):
         clock: IReactorTime,
         date: Callable[[float], str],
         contexts: ServerContexts | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self.settings = settings
         self.admission = admission
@@ -364,7 +365,7 @@ class ReceiverFactory(Factory):
         self.patience = patience
         self.clock = clock
         self.date = date
-        self.outbox = Outbox(clock)
+        self.outbox = outbox or Outbox(clock)
         self.contexts = contexts
         self.logins: ILogins | None = None
         self.implicit = False

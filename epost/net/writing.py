@@ -54,7 +54,7 @@ class Outbox:
         self._waiting.append((transport, octets, then))
         if not self._due:
             self._due = True
-            self._clock.callLater(0, self._turned)
+            self._clock.callLater(0, self.end)
         elif len(self._waiting) >= LOT:
             self.flush()
 
@@ -73,9 +73,15 @@ class Outbox:
             except Exception:  # a defect in one connection must not leave the others without their replies
                 _log.failure("writing to {transport}", transport=transport)
 
-    def _turned(self) -> None:
+    def begin(self) -> None:
+        """Whoever calls this will call L{end} in the same turn: it need not be asked for."""
+        self._due = True
+
+    def end(self) -> None:
+        """The turn has ended."""
         self._due = False
-        self.flush()
+        if self._waiting:
+            self.flush()
 
 
 def write(transport: Any, octets: bytes) -> bool:
