@@ -33,7 +33,7 @@ clock. The core never waits; the shell never decides.
     allowance   what an account has used: sent, stored, replied
     expansion   whom a message goes to over aliases, forwarding and lists, in how many copies
     letters     what we write ourselves beside notices: automatic replies, warnings
-    intake      what becomes of a message between 354 and 250
+    intake      what becomes of a message between 354 and 250; drafts: what streams in
     verify      asks the next hop whether a recipient exists
     dispatch    the queue; agenda: when; lanes: to whom; errand: one attempt; returns: notices and warnings
     reload      reads the tables again when they change
@@ -44,8 +44,8 @@ clock. The core never waits; the shell never decides.
 Arrows point down; a test reads every import:
 
     backend, gateway → commandline → daemon → everything below        control → everything below daemon
-    allowance, dispatch, returns → interfaces, mail        intake, verify → interfaces, smtp.wording, mail
-    expansion → routes    letters → allowance, tables
+    allowance, dispatch, returns → interfaces, mail        drafts, intake, verify → interfaces, smtp.wording, mail
+    intake → drafts    expansion → routes    letters → allowance, tables
     admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail
     config → toml, forms, settings        tables → toml

@@ -11,32 +11,25 @@ copy that the disk does not take takes the others with it; a crash between may l
 House contract 1 and 5; spec 2 (names), 5 (aliases), 8 (Received, missing fields); RFC 5321 4.4 (trace).
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from zope.interface import implementer
 
+from epost.drafts import Branch, Branches, Draft
 from epost.interfaces import IDraft, IExpansion, IInbox, IIntake, IReplies, ISenderLog, ISerial, ISpool
 from epost.mail import trace
 from epost.mail.address import Address
-from epost.mail.autoreply import HEADER_OCTETS, Letter
 from epost.mail.copy import Copy
 from epost.mail.decision import Client
 from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.heading import Heading
-from epost.mail.listing import Cleaning
 from epost.mail.name import Name, numbered
 from epost.mail.reply import Refused
 from epost.mail.route import Held, Local, Route
 from epost.smtp import wording
-
-_log = Logger()
 
 HANDED = 10  # Received fields that servers of ours may have added to what they took
 
@@ -116,7 +109,7 @@ class Intake:
             recipient = envelope.recipients[0]
             box = self.inbox.draft(only, name, trace.delivery(envelope.sender, recipient))
             told = self._toldOf([(only, recipient)], envelope)
-            return _Draft(box, field, heading, lambda size: self._delivered(name, only, now), told)
+            return Draft(box, field, heading, lambda size: self._delivered(name, only, now), told)
         return self._queued(name, envelope, routes, field, heading, now)
 
     def _queued(
@@ -125,7 +118,7 @@ class Intake:
         """A message of the queue."""
         history = self._held(routes, now)
         letter = self.spool.draft(name, envelope, now, history)
-        return _Draft(letter, field, heading, lambda size: self.accepted(Entry(name, envelope, now, size, history)))
+        return Draft(letter, field, heading, lambda size: self.accepted(Entry(name, envelope, now, size, history)))
 
     def _several(
         self,
@@ -137,7 +130,7 @@ class Intake:
         now: float,
     ) -> IDraft:
         """Several messages of the queue, or one that is not as its client wrote it."""
-        branches: list[_Branch] = []
+        branches: list[Branch] = []
         try:
             for copy in copies:
                 its = numbered(self.serial.next()) if branches else name
@@ -147,13 +140,13 @@ class Intake:
                     routes |= set(map(self.router.route, others))
                 history = self._held(routes, now)
                 draft = self.spool.draft(its, copy.envelope, now, history)
-                branches.append(_Branch(copy, Entry(its, copy.envelope, now, 0, history), draft, field))
+                branches.append(Branch(copy, Entry(its, copy.envelope, now, 0, history), draft, field))
         except BaseException:
             for branch in branches:
                 branch.draft.discard()
             raise
         told = self._toldOf([(box, copy.by) for copy in copies if copy.by is not None for box in copy.passed], envelope)
-        return _Branches(self.spool, branches, heading, self.accepted, told)
+        return Branches(branches, heading, self.accepted, self.spool.remove, told)
 
     def _toldOf(self, arrivals: list[tuple[Local, Address]], envelope: Envelope) -> Callable[[bytes], None] | None:
         """
@@ -183,170 +176,3 @@ class Intake:
     def _delivered(self, name: Name, box: Local, queued: float) -> None:
         """A delivery inside writes only the GetTryServer lines, with its own domain (spec 6)."""
         self.senderLog.trying(name, box.domain, self.clock.seconds(), queued, 0)
-
-
-class _Incoming(ABC):
-    """What streams in, and what is to be known of it. @ivar header: the begin; L{None} where nobody asks for it."""
-
-    def __init__(self, field: bytes, heading: Heading, header: bytearray | None) -> None:
-        """@param field: goes in front of all that the client wrote."""
-        self.header = header
-        self._front = field  # goes in front of the next part
-        self._heading = heading
-
-    def write(self, part: bytes) -> None:
-        """See L{IDraft}."""
-        if not self._heading.ended:
-            if self.header is not None and len(self.header) < HEADER_OCTETS:
-                self.header += part
-            part = b"".join((self._front, *self._heading.feed(part)))
-            self._front = b""
-        self.put(part)
-
-    def finish(self) -> bool:
-        """The content is over. @return: whether it is in order: it has not gone in circles."""
-        if rest := b"".join((self._front, *self._heading.finish())):
-            self.put(rest)
-        return not self._heading.tooMany
-
-    @abstractmethod
-    def put(self, piece: bytes) -> None:
-        """Store something."""
-
-
-@implementer(IDraft)
-class _Draft(_Incoming):
-    """The content on its way into a store, with what we write in front of it."""
-
-    def __init__(
-        self,
-        store: IDraft,
-        field: bytes,
-        heading: Heading,
-        done: Callable[[int], None],
-        told: Callable[[bytes], None] | None = None,
-    ) -> None:
-        """
-        @param field: our own Received field.
-        @param done: called with its size when it is durable.
-        @param told: called with its header then.
-        """
-        super().__init__(field, heading, None if told is None else bytearray())
-        self._store = store
-        self._done = done
-        self._told = told
-        self._size = 0
-
-    def commit(self) -> "Deferred[None]":
-        """See L{IDraft}. Fails with 554 5.4.6 where the message has gone in circles."""
-        if not self.finish():
-            self._store.discard()
-            return fail(Refused(wording.tooManyReceived()))
-        return self._store.commit().addCallback(self._stored)
-
-    def discard(self) -> None:
-        """See L{IDraft}."""
-        self._store.discard()
-
-    def put(self, piece: bytes) -> None:
-        """Into the store."""
-        self._size += len(piece)
-        self._store.write(piece)
-
-    def _stored(self, result: None) -> None:
-        self._done(self._size)
-        if self._told is not None and self.header is not None:
-            self._told(bytes(self.header))
-
-
-class _Branch:
-    """One of several copies on its way into the queue. @ivar entry: what it will be; its size grows."""
-
-    def __init__(self, copy: Copy, entry: Entry, draft: IDraft, field: bytes) -> None:
-        """@param field: our own Received field."""
-        self.copy = copy
-        self.entry = entry
-        self.draft = draft
-        self._cleaning = Cleaning() if copy.list else None
-        self._size = 0
-        self._write(field + copy.front)
-
-    def put(self, piece: bytes) -> None:
-        """What the client wrote."""
-        self._write(piece if self._cleaning is None else self._cleaning.feed(piece))
-
-    def commit(self) -> "Deferred[None]":
-        """See L{IDraft}."""
-        if self._cleaning is not None:
-            self._write(self._cleaning.finish())
-        self.entry = replace(self.entry, size=self._size)
-        return self.draft.commit()
-
-    def _write(self, piece: bytes) -> None:
-        if piece:
-            self._size += len(piece)
-            self.draft.write(piece)
-
-
-@implementer(IDraft)
-class _Branches(_Incoming):
-    """Several copies on their way, which are accepted together or not at all."""
-
-    def __init__(
-        self,
-        spool: ISpool,
-        branches: list[_Branch],
-        heading: Heading,
-        accepted: Callable[[Entry], None],
-        told: Callable[[bytes], None] | None,
-    ) -> None:
-        super().__init__(b"", heading, bytearray())
-        self._spool = spool
-        self._branches = branches
-        self._accepted = accepted
-        self._told = told
-
-    def put(self, piece: bytes) -> None:
-        """Into all of them."""
-        for branch in self._branches:
-            branch.put(piece)
-
-    def commit(self) -> "Deferred[None]":
-        """
-        See L{IDraft}. Fails with 554 5.4.6 where the message has gone in circles.
-
-        A copy that would go where the message has been is left out where the mailbox has it; else all is refused.
-        """
-        whole = self.finish()
-        assert self.header is not None
-        letter = Letter(bytes(self.header))
-        round_ = [branch for branch in self._branches if branch.copy.circles(letter)]
-        if not whole or not all(branch.copy.kept for branch in round_):
-            self.discard()
-            return fail(Refused(wording.looping() if whole else wording.tooManyReceived()))
-        for branch in round_:
-            branch.draft.discard()
-            self._branches.remove(branch)
-        if len(self._branches) > 1:  # the number that the client hears is the first one's
-            first, *others = (str(branch.entry.name) for branch in self._branches)
-            _log.info("{name} goes on as {others} too", name=first, others=", ".join(others))
-        ends = DeferredList([branch.commit() for branch in self._branches], consumeErrors=True)
-        return ends.addCallback(self._ended)
-
-    def discard(self) -> None:
-        """See L{IDraft}."""
-        for branch in self._branches:
-            branch.draft.discard()
-
-    def _ended(self, results: list[tuple[bool, Any]]) -> None:
-        """All are durable, or some have failed and take the others with them."""
-        failures = [result for durable, result in results if not durable]
-        if failures:
-            for branch, (durable, _) in zip(self._branches, results, strict=True):
-                if durable:
-                    self._spool.remove(branch.entry)
-            failures[0].raiseException()
-        for branch in self._branches:
-            self._accepted(branch.entry)
-        if self._told is not None and self.header is not None:
-            self._told(bytes(self.header))

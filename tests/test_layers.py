@@ -19,7 +19,7 @@ _VALUES = {"mail"}
 _ROLES = {"interfaces", "mail"}
 _READING = {"mail", "toml", "forms", "settings", "config", "tables"}
 _BELOW = _ROLES | _READING | {"smtp", "storage", "net", "login", "admission", "routes", "verify", "allowance"}
-_BELOW |= {"expansion", "letters", "intake", "reload", "returns", "dispatch", "agenda", "errand", "lanes"}
+_BELOW |= {"expansion", "letters", "drafts", "intake", "reload", "returns", "dispatch", "agenda", "errand", "lanes"}
 
 # The first part of a module's name below epost, and what it may import besides itself and the standard library.
 MAY: dict[str, set[str]] = {
@@ -40,7 +40,8 @@ MAY: dict[str, set[str]] = {
     "login": _ROLES | {"smtp.wording", "tables"},
     "expansion": _ROLES | {"smtp.wording", "tables", "routes"},
     "letters": _ROLES | {"allowance", "tables"},
-    "intake": _ROLES | {"smtp.wording"},
+    "drafts": _ROLES | {"smtp.wording"},
+    "intake": _ROLES | {"smtp.wording", "drafts"},
     "returns": _ROLES,
     "agenda": _ROLES,
     "lanes": _ROLES,
