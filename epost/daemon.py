@@ -244,12 +244,12 @@ class Daemon(MultiService):
         if inbox is not None and letters is not None:
             inbox.limit = admission.limit
             inbox.subscribe(Quota(hints, clock.seconds, admission.limit, letters.warnQuota).seen)
-        self.dispatcher = self._dispatcher(inbox, router, carrier, clock, letters)
+        room = self._room(root, places)
+        self.dispatcher = self._dispatcher(inbox, router, carrier, clock, letters, room)
         self.directories.subscribe(verifier.forget)
         self.directories.subscribe(self.dispatcher.lookAgain)
         marks = Marks(settings.server.name, __version__, settings.limits.received)
-        lacks = self._room(root, places).lacks
-        intake = Intake(marks, serial, spool, inbox, router, self.senderLog, clock, accepted, lacks, letters)
+        intake = Intake(marks, serial, spool, inbox, router, self.senderLog, clock, accepted, room, letters)
         patience = Patience(settings.timeouts.command, settings.timeouts.block, handshake=settings.tls.handshake)
         decides = Returning(admission, router) if srs else admission
         rules, heard = self._serverSettings(), self.receiveLog
@@ -363,6 +363,7 @@ class Daemon(MultiService):
         carrier: Carrier,
         clock: IReactorTime,
         letters: Letters | None,
+        room: Room,
     ) -> Dispatcher:
         """The queue."""
         settings = self.settings
@@ -379,7 +380,18 @@ class Daemon(MultiService):
         )
         limits = Limits(settings.queue.concurrency, settings.queue.per_destination)
         return Dispatcher(
-            self.spool, inbox, router, carrier, self.senderLog, clock, letterhead, patience, limits, GRACE, letters
+            self.spool,
+            inbox,
+            router,
+            carrier,
+            self.senderLog,
+            clock,
+            letterhead,
+            patience,
+            limits,
+            GRACE,
+            letters,
+            room.end,
         )
 
     def _noticeDomain(self, sender: Address) -> str:

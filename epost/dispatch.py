@@ -11,7 +11,7 @@ An exception in one message is logged with its name and puts that message off; t
 House contract 2 and 3; spec 6 (order of the senderlog), 9, 10; RFC 5321 4.5.4.
 """
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -75,11 +75,13 @@ class Dispatcher(Service):
         limits: Limits | None = None,
         grace: float = 10.0,
         replies: IReplies | None = None,
+        copied: Callable[[str], object] = lambda stem: None,
     ) -> None:
         """
         @param inbox: L{None} on a daemon without mailboxes.
         @param grace: seconds that attempts have to end when the service stops.
         @param replies: is told of what arrives for who is away; L{None} on a daemon without mailboxes.
+        @param copied: called with its stem when a message lies where it could be delivered.
         """
         self.spool = spool
         self.inbox = inbox
@@ -89,6 +91,7 @@ class Dispatcher(Service):
         self.limits = limits or Limits()
         self.grace = grace
         self.replies = replies
+        self._copied = copied
         self.returns = Returns(letterhead, spool, inbox, router, senderLog, clock, self.patience, self.accepted)
         self._desk = Desk(spool, senderLog, clock, self.patience, self._less)
         self._lanes = Lanes(carrier, self.limits, clock, self._spawn, self._recall)
@@ -162,6 +165,8 @@ class Dispatcher(Service):
         except Refused as refused:
             if refused.reply.transient:  # the spool has told the log why
                 self._agenda.add(name, self.clock.seconds() + PAUSE)
+            else:
+                self._copied(name.stem)
         except Exception:
             self._log.failure("{name} is put off", name=name)
             self._agenda.add(name, self.clock.seconds() + PAUSE)
@@ -286,6 +291,7 @@ class Dispatcher(Service):
         """Nothing is under way for a message any more."""
         name, now = message.entry.name, self.clock.seconds()
         del self._open[name.stem]
+        self._copied(name.stem)
         try:
             if message.ended:
                 self.returns.forget(message.entry)

@@ -4,6 +4,9 @@ A message on its way between 354 and 250: what streams in is completed and store
 L{epost.intake} decides where it is stored; here the trace goes in front, missing fields behind the client's own, and a
 message that has gone in circles is refused at its end. Several copies are accepted together or not at all.
 
+Where the disk comes to its low-water mark meanwhile what was written is given up at once. A message of the queue that
+will be copied into mailboxes is accepted only where there is room for all the copies (L{IRoom.promise}).
+
 House contract 1; spec 8 (Received, missing fields); RFC 5321 4.4, 6.3.
 """
 
@@ -14,9 +17,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from epost.interfaces import IDraft
+from epost.interfaces import IDraft, IRoom
 from epost.mail.autoreply import HEADER_OCTETS, Letter
 from epost.mail.copy import Copy
 from epost.mail.entry import Entry
@@ -31,14 +35,21 @@ _log = Logger()
 class Incoming(ABC):
     """What streams in, and what is to be known of it. @ivar header: the begin; L{None} where nobody asks for it."""
 
-    def __init__(self, field: bytes, heading: Heading, header: bytearray | None) -> None:
+    def __init__(self, room: IRoom, field: bytes, heading: Heading, header: bytearray | None) -> None:
         """@param field: goes in front of all that the client wrote."""
         self.header = header
+        self._room = room
+        self._full = False  # the disk is, so this was given up
         self._front = field  # goes in front of the next part
         self._heading = heading
 
     def write(self, part: bytes) -> None:
         """See L{IDraft}."""
+        if not self._front and not self._full and self._room.low():  # for the first part there was room at MAIL
+            self._full = True
+            self.discard()
+        if self._full:
+            return
         if not self._heading.ended:
             if self.header is not None and len(self.header) < HEADER_OCTETS:
                 self.header += part
@@ -48,6 +59,8 @@ class Incoming(ABC):
 
     def commit(self) -> "Deferred[None]":
         """See L{IDraft}. Fails with 554 5.4.6 where the message has gone in circles."""
+        if self._full:
+            return fail(Refused(wording.diskFull()))
         if rest := b"".join((self._front, *self._heading.finish())):
             self.put(rest)
         why = wording.tooManyReceived() if self._heading.tooMany else self.circles()
@@ -74,11 +87,49 @@ class Incoming(ABC):
 
 
 @implementer(IDraft)
+class Promising:
+    """
+    A message of the queue that will lie in mailboxes too: it is stored where there is room for these copies.
+
+    @param stem: of its name. The promise of the room is under it, and is the dispatcher's when the message is.
+    @param boxes: how many they are.
+    """
+
+    def __init__(self, room: IRoom, stem: str, boxes: int, store: IDraft) -> None:
+        self._room = room
+        self._stem = stem
+        self._boxes = boxes
+        self._store = store
+        self._size = 0
+
+    def write(self, part: bytes) -> None:
+        """See L{IDraft}."""
+        self._size += len(part)
+        self._store.write(part)
+
+    def commit(self) -> "Deferred[None]":
+        """See L{IDraft}."""
+        if not self._room.promise(self._stem, self._size * self._boxes, self._boxes):
+            self.discard()
+            return fail(Refused(wording.diskFull()))
+        return self._store.commit().addErrback(self._failed)
+
+    def discard(self) -> None:
+        """See L{IDraft}."""
+        self._store.discard()
+
+    def _failed(self, failure: Failure) -> Failure:
+        self._room.end(self._stem)
+        return failure
+
+
+@implementer(IDraft)
 class Draft(Incoming):
     """The content on its way into a store, with what we write in front of it."""
 
     def __init__(
         self,
+        room: IRoom,
         store: IDraft,
         field: bytes,
         heading: Heading,
@@ -90,7 +141,7 @@ class Draft(Incoming):
         @param done: called with its size when it is durable.
         @param told: called with its header then.
         """
-        super().__init__(field, heading, None if told is None else bytearray())
+        super().__init__(room, field, heading, None if told is None else bytearray())
         self._store = store
         self._done = done
         self._told = told
@@ -150,6 +201,7 @@ class Branches(Incoming):
 
     def __init__(
         self,
+        room: IRoom,
         branches: list[Branch],
         heading: Heading,
         accepted: Callable[[Entry], None],
@@ -161,7 +213,7 @@ class Branches(Incoming):
         @param removed: takes back one that is durable where another is not.
         @param told: called with the header then.
         """
-        super().__init__(b"", heading, bytearray())
+        super().__init__(room, b"", heading, bytearray())
         self._branches = branches
         self._accepted = accepted
         self._removed = removed

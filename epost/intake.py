@@ -8,17 +8,20 @@ Where lists and forwarding make several copies of a message each is a message of
 and the client is told that of the first. All are written at once, the 250 waits for all, and no copy is sent before. A
 copy that the disk does not take takes the others with it; a crash between may leave some, for which no 250 was sent.
 
+Whether the disk has room is asked at MAIL, for the size that is announced; at DATA, for all the copies, those in
+mailboxes too; while content comes; and at its end, for what it was.
+
 House contract 1 and 5; spec 2 (names), 5 (aliases), 8 (Received, missing fields); RFC 5321 4.4 (trace).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from epost.drafts import Branch, Branches, Draft
-from epost.interfaces import IDraft, IExpansion, IInbox, IIntake, IReplies, ISenderLog, ISerial, ISpool
+from epost.drafts import Branch, Branches, Draft, Promising
+from epost.interfaces import IDraft, IExpansion, IInbox, IIntake, IReplies, IRoom, ISenderLog, ISerial, ISpool
 from epost.mail import trace
 from epost.mail.address import Address
 from epost.mail.copy import Copy
@@ -56,7 +59,7 @@ class Intake:
 
     @ivar inbox: L{None} on a daemon without mailboxes.
     @ivar accepted: called with the entry of every message that the spool has made durable.
-    @ivar lacks: whether the disk has no room for a message of so many octets.
+    @ivar room: what the disk has room for.
     @ivar replies: is told of what arrives for who is away; L{None} on a daemon without mailboxes.
     """
 
@@ -70,7 +73,7 @@ class Intake:
         senderLog: ISenderLog,
         clock: IReactorTime,
         accepted: Callable[[Entry], None],
-        lacks: Callable[[int], bool],
+        room: IRoom,
         replies: IReplies | None = None,
     ) -> None:
         self.marks = marks
@@ -81,16 +84,16 @@ class Intake:
         self.senderLog = senderLog
         self.clock = clock
         self.accepted = accepted
-        self.lacks = lacks
+        self.room = room
         self.replies = replies
 
     def name(self, size: int) -> Name:
         """See L{IIntake}."""
-        if self.lacks(size):
+        if self.room.lacks(size):
             raise Refused(wording.diskFull())
         return numbered(self.serial.next())
 
-    def open(self, name: Name, client: Client, envelope: Envelope) -> IDraft:
+    def open(self, name: Name, client: Client, envelope: Envelope, size: int = 0) -> IDraft:
         """See L{IIntake}."""
         now = self.clock.seconds()
         copies = self.router.copies(envelope)
@@ -100,53 +103,78 @@ class Intake:
             client.submission,
         )
         field = trace.received(client, self.marks.host, self.marks.version, name, envelope.utf8, now)
+        ways = [{self.router.route(address) for address in copy.envelope.recipients} for copy in copies]
         if len(copies) > 1 or copies[0].front:
-            return self._several(name, copies, envelope, field, heading, now)
-        envelope = copies[0].envelope
-        routes = {self.router.route(address) for address in envelope.recipients}
+            self._ask(size, ways)
+            return self._several(name, copies, ways, envelope, field, heading, now)
+        envelope, routes = copies[0].envelope, ways[0]
         only = next(iter(routes))
-        if isinstance(only, Local) and len(routes) == 1 and self.inbox is not None:
+        if len(routes) > 1:
+            self._ask(size, ways)
+        elif isinstance(only, Local) and self.inbox is not None:
             recipient = envelope.recipients[0]
             box = self.inbox.draft(only, name, trace.delivery(envelope.sender, recipient))
             told = self._toldOf([(only, recipient)], envelope)
-            return Draft(box, field, heading, lambda size: self._delivered(name, only, now), told)
+            return Draft(self.room, box, field, heading, lambda size: self._delivered(name, only, now), told)
         return self._queued(name, envelope, routes, field, heading, now)
+
+    def _ask(self, size: int, ways: Sequence[set[Route]]) -> None:
+        """
+        Whether there is room for all the copies.
+
+        @param ways: each is one in the queue, and leads to some in mailboxes.
+        @raise Refused: there is none.
+        """
+        files = len(ways) + sum(map(_boxes, ways))
+        if files > 1 and self.room.lacks(size * files, files - 1):
+            raise Refused(wording.diskFull())
 
     def _queued(
         self, name: Name, envelope: Envelope, routes: set[Route], field: bytes, heading: Heading, now: float
     ) -> IDraft:
         """A message of the queue."""
-        history = self._held(routes, now)
-        letter = self.spool.draft(name, envelope, now, history)
-        return Draft(letter, field, heading, lambda size: self.accepted(Entry(name, envelope, now, size, history)))
+        letter, history = self._letter(name, envelope, routes, now)
+        return Draft(
+            self.room, letter, field, heading, lambda size: self.accepted(Entry(name, envelope, now, size, history))
+        )
 
     def _several(
         self,
         name: Name,
-        copies: Iterable[Copy],
+        copies: Sequence[Copy],
+        ways: Sequence[set[Route]],
         envelope: Envelope,
         field: bytes,
         heading: Heading,
         now: float,
     ) -> IDraft:
-        """Several messages of the queue, or one that is not as its client wrote it."""
+        """Several messages of the queue, or one that is not as its client wrote it. @param ways: each copy's."""
         branches: list[Branch] = []
         try:
-            for copy in copies:
+            for copy, routes in zip(copies, ways, strict=True):
                 its = numbered(self.serial.next()) if branches else name
-                first, *others = copy.envelope.recipients
-                routes = {self.router.route(first)}
-                if isinstance(next(iter(routes)), Held):  # of a list's thousand members one is looked at, as a rule
-                    routes |= set(map(self.router.route, others))
-                history = self._held(routes, now)
-                draft = self.spool.draft(its, copy.envelope, now, history)
-                branches.append(Branch(copy, Entry(its, copy.envelope, now, 0, history), draft, field))
+                letter, history = self._letter(its, copy.envelope, routes, now)
+                branches.append(Branch(copy, Entry(its, copy.envelope, now, 0, history), letter, field))
         except BaseException:
             for branch in branches:
                 branch.draft.discard()
             raise
         told = self._toldOf([(box, copy.by) for copy in copies if copy.by is not None for box in copy.passed], envelope)
-        return Branches(branches, heading, self.accepted, self.spool.remove, told)
+        return Branches(self.room, branches, heading, self.accepted, self._takeBack, told)
+
+    def _letter(
+        self, name: Name, envelope: Envelope, routes: set[Route], now: float
+    ) -> tuple[IDraft, tuple[Attempt, ...]]:
+        """Begin one in the queue. @return: it, and what is to be told of it from the start."""
+        history = self._held(routes, now)
+        letter = self.spool.draft(name, envelope, now, history)
+        boxes = _boxes(routes)
+        return Promising(self.room, name.stem, boxes, letter) if boxes else letter, history
+
+    def _takeBack(self, entry: Entry) -> None:
+        """It is durable, and another copy of it is not."""
+        self.spool.remove(entry)
+        self.room.end(entry.name.stem)
 
     def _toldOf(self, arrivals: list[tuple[Local, Address]], envelope: Envelope) -> Callable[[bytes], None] | None:
         """
@@ -176,3 +204,8 @@ class Intake:
     def _delivered(self, name: Name, box: Local, queued: float) -> None:
         """A delivery inside writes only the GetTryServer lines, with its own domain (spec 6)."""
         self.senderLog.trying(name, box.domain, self.clock.seconds(), queued, 0)
+
+
+def _boxes(routes: set[Route]) -> int:
+    """How many are mailboxes here."""
+    return [type(route) for route in routes].count(Local)

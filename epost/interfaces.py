@@ -146,6 +146,33 @@ class IInbox(Interface):
         """What the mailbox holds; nothing where there is none yet. @raise Refused: it cannot be read now."""
 
 
+class IRoom(Interface):
+    """What the disk has room for, beside what is kept free. Asking costs a look at the clock, as a rule."""
+
+    def lacks(octets: int, files: int = 0) -> bool:
+        """
+        Whether a message is to be refused for now.
+
+        @param octets: that are still to be written of it: at MAIL what its client announces, 0 where it does not; later
+            its size times the copies.
+        @param files: that are still to be made, beside the first.
+        """
+
+    def low() -> bool:
+        """Whether less is free than is to be kept, so that what comes in must not be written on."""
+
+    def promise(message: str, octets: int, files: int) -> bool:
+        """
+        Keep room for the copies of a message that is being accepted, until L{end}.
+
+        @param message: the stem of its name, for which nothing is kept so far.
+        @return: whether there is room; else nothing is kept.
+        """
+
+    def end(message: str) -> None:
+        """It was not accepted, or its copies were made, or could not be: who waits longer has no room kept for him."""
+
+
 class IRouter(Interface):
     """Where mail goes."""
 
@@ -262,11 +289,12 @@ class IIntake(Interface):
         @raise Refused: 452 4.3.1, the disk has no room for it; as L{ISerial.next}.
         """
 
-    def open(name: Name, client: Client, envelope: Envelope) -> IDraft:
+    def open(name: Name, client: Client, envelope: Envelope, size: int = 0) -> IDraft:
         """
         Begin its content. Aliases are expanded here; trace fields are put in front, missing fields are added where the
         sender is one of ours (spec 8).
 
+        @param size: as for L{name}; here it counts for each copy, in the queue and in mailboxes.
         @raise Refused: not now (452 4.3.1, 451 4.3.0). L{IDraft.commit} may also fail with 554 5.4.6.
         """
 

@@ -179,6 +179,7 @@ class DispatchCase(SynchronousTestCase):
         self.letterhead = Letterhead(lambda sender: "test.jp", "192.168.0.103")
         self.number = 185
         self.away = Away()
+        self.copied: list[str] = []
         self.start()
 
     def zone(self, name: str | None) -> None:
@@ -201,6 +202,7 @@ class DispatchCase(SynchronousTestCase):
             patience,
             self.limits,
             replies=self.away,
+            copied=self.copied.append,
         )
         self.dispatcher.startService()
         self.clock.advance(0)
@@ -463,6 +465,18 @@ class OutcomeTests(DispatchCase):
         self.assertIn(b"b" * 10, short)
         self.assertNotIn(b"b" * 10, long)
         self.assertIn(b"Subject: s\r\n", long)
+
+    def test_roomIsLetGo(self) -> None:
+        """What kept room for copies hears when they are made, or could not be, and not before."""
+        self.inbox.ticks.manual = True
+        self.accept("user1@test.jp", "bucho@test.jp")
+        self.assertEqual(self.copied, [])
+        self.inbox.ticks.tick()
+        self.assertEqual(self.copied, ["B0000000186"])
+        self.inbox.ticks.faults.append(FULL)
+        self.accept("user1@test.jp", "bucho@test.jp")
+        self.inbox.ticks.tick()
+        self.assertEqual(self.copied, ["B0000000186", "B0000000187"])
 
     def test_manyMailboxes(self) -> None:
         """What goes into mailboxes is recorded in one write, each with its outcome; a full one holds up no other."""

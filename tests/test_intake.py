@@ -19,7 +19,7 @@ from epost.mail.route import Held, Local, Onward, Route
 from epost.smtp import wording
 from tests.japan import QUEUED, useJapanTime
 from tests.recorders import SenderLogRecorder
-from tests.storage.memory import MemoryInbox, MemorySerial, MemorySpool
+from tests.storage.memory import MemoryInbox, MemoryRoom, MemorySerial, MemorySpool
 
 OFFICE = Client("192.168.0.10", "pc.test.jp")
 RECEIVED = (
@@ -93,6 +93,7 @@ class IntakeTests(SynchronousTestCase):
         self.spool, self.inbox, self.log = MemorySpool(), MemoryInbox(), SenderLogRecorder()
         self.accepted: list[Entry] = []
         self.mailboxes = True
+        self.room = MemoryRoom()
         self.away = Away()
 
     def intake(self) -> Intake:
@@ -105,26 +106,86 @@ class IntakeTests(SynchronousTestCase):
             self.log,
             self.clock,
             self.accepted.append,
-            lambda size: size > 1000,
+            self.room,
             self.away,
         )
 
-    def take(self, content: bytes, *recipients: str, sender: str | None = "sato@test-sample00.jp") -> IDraft:
+    def take(
+        self, content: bytes, *recipients: str, sender: str | None = "sato@test-sample00.jp", size: int = 0
+    ) -> IDraft:
         """Begin a message and write its content, an octet at a time."""
         intake = self.intake()
         path = parseAddress(sender) if sender else None
         ours = path is not None and path.domain == "test.jp"
-        draft = intake.open(intake.name(0), OFFICE, Envelope(path, tuple(map(parseAddress, recipients)), ours=ours))
+        envelope = Envelope(path, tuple(map(parseAddress, recipients)), ours=ours)
+        draft = intake.open(intake.name(0), OFFICE, envelope, size)
         for place in range(len(content)):
             draft.write(content[place : place + 1])
         return draft
 
     def test_noRoom(self) -> None:
         """A message that the disk has no room for gets no name; one that it has room for does."""
+        self.room.octets = 1000
         with self.assertRaises(Refused) as caught:
             self.intake().name(1001)
         self.assertEqual(caught.exception.reply, wording.diskFull())
         self.assertEqual(str(self.intake().name(1000)), "B0000000186")
+
+    def test_noRoomForCopies(self) -> None:
+        """At DATA the size counts for each copy: one in the queue, and one in each mailbox."""
+        for octets, recipients in (
+            (1000, ["user1@test.jp"]),
+            (1000, ["a@x.example", "b@x.example"]),
+            (3000, ["all@test.jp"]),
+            (5000, ["staff@test.jp", "all@test.jp"]),  # two of the queue; user1 twice, and bucho
+        ):
+            self.room.octets = octets
+            self.take(b"", *recipients, size=1000).discard()
+            self.room.octets -= 1
+            if octets > 1000:
+                refused = self.assertRaises(Refused, self.take, b"", *recipients, size=1000)
+                self.assertEqual(refused.reply, wording.diskFull(), recipients)
+        self.room.octets = 10**6
+        for files, refuses in ((2, False), (1, True)):
+            self.room.files = files
+            if refuses:
+                self.assertRaises(Refused, self.take, b"", "all@test.jp")
+            else:
+                self.take(b"", "all@test.jp").discard()
+        self.assertEqual((self.spool.entries, self.room.promises), ({}, {}))
+
+    def test_roomIsKept(self) -> None:
+        """At the end of data room for the mailboxes is kept for what is accepted; what finds none is refused whole."""
+        self.successResultOf(self.take(b"a: b\r\n\r\n", "all@test.jp").commit())
+        entry = self.accepted[0]
+        self.assertEqual(self.room.promises, {"B0000000186": (entry.size * 2, 2)})
+        self.room.octets = entry.size * 4 - 1
+        self.room.end("B0000000186")
+        self.accepted.clear()
+        self.room.octets = entry.size * 2 - 1
+        for recipients in (["all@test.jp"], ["staff@test.jp", "all@test.jp"]):
+            self.spool.entries.clear()
+            draft = self.take(b"a: b\r\n\r\n", *recipients)
+            self.assertEqual(self.failureResultOf(draft.commit(), Refused).value.reply, wording.diskFull())
+            self.assertEqual((self.spool.entries, self.accepted, self.room.promises), ({}, [], {}))
+        self.room.octets = 10**6
+        self.spool.ticks.faults.append(Reply(452, ("full",), "4.3.1"))
+        self.failureResultOf(self.take(b"a: b\r\n", "all@test.jp").commit(), Refused)
+        self.assertEqual(self.room.promises, {})
+        self.successResultOf(self.take(b"a: b\r\n", "a@x.example", "b@x.example").commit())
+        self.assertEqual(self.room.promises, {})
+
+    def test_filledMeanwhile(self) -> None:
+        """Content that comes while the disk fills up is given up at once, and refused at its end."""
+        for recipients in (["user1@test.jp"], ["all@test.jp"], ["staff@test.jp", "kacho@test.jp"]):
+            self.room.octets = 10
+            draft = self.take(b"a: b\r\n\r\n", *recipients)
+            self.room.octets = -1
+            draft.write(b"x" * 10)
+            self.room.octets = 10**6
+            draft.write(b"x" * 10)
+            self.assertEqual(self.failureResultOf(draft.commit(), Refused).value.reply, wording.diskFull())
+            self.assertEqual((self.spool.entries, self.inbox.boxes, self.accepted), ({}, {}, []))
 
     def test_roles(self) -> None:
         """The parts claim their roles."""

@@ -230,7 +230,7 @@ class Transaction:
         mail, client, ours = self._mail, self.guest.session.client, self._verdict.ours
         envelope = Envelope(mail.path, tuple(self._recipients), mail.utf8, mail.body, client.address, ours)
         try:
-            self.draft = self.house.intake.open(self._name, client, envelope)
+            self.draft = self.house.intake.open(self._name, client, envelope, mail.size or 0)
         except Refused as refused:
             self.guest.answer(refused.reply)
         else:

@@ -19,8 +19,11 @@ from dataclasses import dataclass
 from math import ceil
 
 from twisted.logger import Logger
+from zope.interface import implementer
 
+from epost.interfaces import IRoom
 from epost.storage.disk import Free, IDisk
+from epost.storage.trouble import QUIET
 
 OCTETS, FILES = 64 * 2**20, 1000  # what is kept free where nobody says how much
 PART = 20  # and then it is at most this part of the file system: a small one must take mail too
@@ -53,6 +56,7 @@ _NONE = _Left(-1, -1)
 _PLENTY = _Left(float("inf"), float("inf"))
 
 
+@implementer(IRoom)
 class Room:
     """
     What the disk has room for.
@@ -87,41 +91,57 @@ class Room:
         self._volumes = [_Volume(folder) for folder in first.values()]
         self._next = float("-inf")  # when to look again
         self._left = _NONE
+        self._told = float("-inf")
         self._promises: dict[str, tuple[int, int]] = {}
         self._octetsPromised = self._filesPromised = 0
 
     def lacks(self, octets: int, files: int = 0) -> bool:
-        """
-        Whether a message is to be refused for now.
+        """See L{IRoom}."""
+        left = self._now()
+        lacking = octets > left.octets - self._octetsPromised or files > left.files - self._filesPromised
+        if lacking and files and left.octets >= 0:  # else the log has been told that new mail is refused
+            self._tellCopies(octets, files, left)
+        return lacking
 
-        @param octets: that are still to be written of it: at MAIL what its client announces, 0 where it does not; later
-            its size times the copies.
-        @param files: that are still to be made, beside the first.
-        """
+    def low(self) -> bool:
+        """See L{IRoom}."""
+        return self._now().octets < 0
+
+    def promise(self, message: str, octets: int, files: int) -> bool:
+        """See L{IRoom}."""
+        if self.lacks(octets, files):
+            return False
+        self._promises[message] = octets, files
+        self._octetsPromised += octets
+        self._filesPromised += files
+        return True
+
+    def end(self, message: str) -> None:
+        """See L{IRoom}."""
+        octets, files = self._promises.pop(message, (0, 0))
+        self._octetsPromised -= octets
+        self._filesPromised -= files
+
+    def _tellCopies(self, octets: int, files: int, left: _Left) -> None:
+        """A message is refused for its copies, while others are taken: told once a minute."""
+        now = self._seconds()
+        if not 0 <= now - self._told < QUIET:
+            self._told = now
+            words = (
+                f"a message that needs {octets:,} octets in {files:,} files is refused (452): {left.octets:,.0f} and "
+                f"{left.files:,.0f} are free above what is kept, of which {self._octetsPromised:,} and "
+                f"{self._filesPromised:,} are promised to others"
+            )
+            self._log.warn("{words}", words=words)
+
+    def _now(self) -> _Left:
+        """What there is, as of the last look."""
         now = self._seconds()
         if not self._next - PAUSE <= now < self._next:  # a clock may be set back
             self._next = now + PAUSE
             found = [self._look(volume) for volume in self._volumes]
             self._left = _Left(min(left.octets for left in found), min(left.files for left in found))
-        left = self._left
-        return octets > left.octets - self._octetsPromised or files > left.files - self._filesPromised
-
-    def promise(self, message: str, octets: int, files: int) -> None:
-        """
-        Keep room for the copies of a message that is being accepted, until L{end}.
-
-        @param message: the stem of its name.
-        """
-        self.end(message)
-        self._promises[message] = octets, files
-        self._octetsPromised += octets
-        self._filesPromised += files
-
-    def end(self, message: str) -> None:
-        """It was not accepted, or its copies were made, or could not be: who waits longer has no room kept for him."""
-        octets, files = self._promises.pop(message, (0, 0))
-        self._octetsPromised -= octets
-        self._filesPromised -= files
+        return self._left
 
     def _look(self, volume: _Volume) -> _Left:
         """What a file system has above the reserve."""

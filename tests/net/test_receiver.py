@@ -130,7 +130,7 @@ class House:
         self.sizes.append(size)
         return numbered(self.number())
 
-    def open(self, name: Name, client: Peer, envelope: Envelope) -> Draft:
+    def open(self, name: Name, client: Peer, envelope: Envelope, size: int = 0) -> Draft:
         """DATA."""
         self.data()
         self.drafts.append(Draft(name, envelope, lambda: self.end()))

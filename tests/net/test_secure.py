@@ -45,7 +45,7 @@ class Remembering(House):
         super().__init__()
         self.clients = []
 
-    def open(self, name, client, envelope):
+    def open(self, name, client, envelope, size=0):
         """See L{House}."""
         self.clients.append(client)
         return super().open(name, client, envelope)

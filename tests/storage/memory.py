@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from epost.interfaces import IContent, IDraft, IInbox, ISerial, ISpool, Usage, Waiting
+from epost.interfaces import IContent, IDraft, IInbox, IRoom, ISerial, ISpool, Usage, Waiting
 from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
 from epost.mail.name import Name
@@ -111,6 +111,41 @@ class MemorySerial:
             raise Refused(self.faults.pop(0))
         self._next += 1
         return self._next - 1
+
+
+@implementer(IRoom)
+class MemoryRoom:
+    """
+    A disk with so much room.
+
+    @ivar octets: above the reserve; negative: it is low.
+    @ivar promises: by stem.
+    """
+
+    def __init__(self, octets: int = 2**40, files: int = 10**6) -> None:
+        self.octets = octets
+        self.files = files
+        self.promises: dict[str, tuple[int, int]] = {}
+
+    def lacks(self, octets: int, files: int = 0) -> bool:
+        """By what is set, without what is promised."""
+        kept = [sum(promise[place] for promise in self.promises.values()) for place in (0, 1)]
+        return octets > self.octets - kept[0] or files > self.files - kept[1]
+
+    def low(self) -> bool:
+        """By what is set."""
+        return self.octets < 0
+
+    def promise(self, message: str, octets: int, files: int) -> bool:
+        """By what is set."""
+        if self.lacks(octets, files):
+            return False
+        self.promises[message] = octets, files
+        return True
+
+    def end(self, message: str) -> None:
+        """It may have none."""
+        self.promises.pop(message, None)
 
 
 @implementer(ISpool)

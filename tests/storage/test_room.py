@@ -6,7 +6,9 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
+from epost.interfaces import IRoom
 from epost.storage.disk import Disk, Free
 from epost.storage.room import Room
 from tests.world.disk import World
@@ -59,6 +61,7 @@ class RoomTests(SynchronousTestCase):
     def test_octets(self) -> None:
         """Mail is refused while fewer octets are free than the reserve."""
         room = self.room()
+        verifyObject(IRoom, room)
         self.assertEqual(
             [self.refuses(room, octets=octets) for octets in (1000, 999, 0, MANY)], [False, True, True, False]
         )
@@ -93,17 +96,38 @@ class RoomTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertFalse(room.lacks(0, 10**6))
 
+    def test_copiesTold(self) -> None:
+        """That a message is refused for its copies is told, once a minute; that the disk is low was told already."""
+        globalLogPublisher.addObserver(self.told)
+        self.addCleanup(globalLogPublisher.removeObserver, self.told)
+        room = self.room()
+        self.disk.left["/work/incoming"] = Free(11_000, 110, MANY, MANY)
+        room.promise("B1", 6000, 60)
+        for _ in range(100):
+            room.lacks(5000, 50)
+            self.clock.advance(1)
+        words = (
+            "a message that needs 5,000 octets in 50 files is refused (452): 10,000 and 100 are free above what is kept"
+        )
+        self.assertEqual(self.said, [f"{words}, of which 6,000 and 60 are promised to others"] * 2)
+        self.disk.left["/work/incoming"] = Free(0, 0, MANY, MANY)
+        self.clock.advance(100)
+        room.lacks(5000, 50)
+        self.assertEqual(len(self.said), 3)
+        self.assertIn("only 0 octets", self.said[2])
+
     def test_promised(self) -> None:
         """What was accepted for many mailboxes has its room until it is there: no other message gets that."""
         room = self.room()
         self.disk.left["/work/incoming"] = Free(11_000, 110, MANY, MANY)
-        room.promise("B1", 6000, 60)
+        self.assertFalse(room.promise("B1", 10_001, 0) or room.promise("B1", 0, 101))
+        self.assertTrue(room.promise("B1", 6000, 60))
         self.assertEqual([room.lacks(octets) for octets in (4000, 4001)], [False, True])
         self.assertEqual([room.lacks(0, files) for files in (40, 41)], [False, True])
-        room.promise("B2", 4001, 0)  # nobody asked before
-        self.assertTrue(room.lacks(0))
-        room.promise("B2", 4000, 0)  # in place of what it said before
-        self.assertFalse(room.lacks(0))
+        self.assertFalse(room.promise("B2", 4001, 0))
+        self.assertTrue(room.promise("B2", 4000, 0))
+        self.assertTrue(room.lacks(1))
+        self.assertFalse(room.low())  # what is promised is free still
         for message in ("B1", "B2", "B2", "B3"):
             room.end(message)
         self.assertEqual([room.lacks(octets, 100) for octets in (10_000, 10_001)], [False, True])
