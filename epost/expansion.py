@@ -9,7 +9,7 @@ it has a reverse path of ours. All others share the copy that the client handed 
 L{epost.routes} says where each of them goes. Spec 5; RFC 5321 3.9 (aliases and lists), 6.3; RFC 2919.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 
 from twisted.internet.defer import Deferred
@@ -22,8 +22,9 @@ from epost.mail.copy import Copy
 from epost.mail.decision import Because, Client, Decision, Spent
 from epost.mail.envelope import Envelope
 from epost.mail.reply import Refused
+from epost.mail.route import Route
 from epost.mail.srs import Srs
-from epost.routes import Router
+from epost.routes import Router, decideRoute
 from epost.smtp import wording
 from epost.tables.directory import Directory
 from epost.tables.lists import List
@@ -53,6 +54,7 @@ class Expansion(Router):
         self._seconds = seconds
         self._alone = Memo(directory, self._isAlone)
         self._members = Memo(directory, _ends)
+        self._memberRoutes = Memo(directory, _routes)
 
     def expand(self, address: Address) -> tuple[Address, ...]:
         """See L{IRouter}. An address of SRS leads to that from which it was made."""
@@ -100,6 +102,13 @@ class Expansion(Router):
             found += self._sentOn(directory, envelope, path, {end: w for end, w in ways.items() if end not in taken})
             taken |= set(ways)
         return _gathered(found) if len(found) > COPIES else tuple(found)
+
+    def routes(self, copy: Copy) -> Set[Route]:
+        """See L{IExpansion}. Those of a list's thousand members are decided once."""
+        recipients = copy.envelope.recipients
+        if copy.list:
+            return self._memberRoutes(copy.list, recipients)
+        return {self.route(address) for address in recipients}
 
     def _isAlone(self, directory: Directory, path: Address) -> bool:
         """Whether an address leads to itself, and to nobody else."""
@@ -170,6 +179,11 @@ def _gathered(copies: list[Copy]) -> tuple[Copy, ...]:
 def _ends(directory: Directory, one: List) -> tuple[Address, ...]:
     """Whom a list distributes to; one without members has its owner."""
     return tuple(_members(directory, one, {one.address})) or directory.expand(one.owner)
+
+
+def _routes(directory: Directory, addresses: Sequence[Address]) -> Set[Route]:
+    """The next places of some addresses."""
+    return {decideRoute(directory, address) for address in addresses}
 
 
 def _members(directory: Directory, one: List, seen: set[Address]) -> "dict[Address, None]":

@@ -14,7 +14,7 @@ mailboxes too; while content comes; and at its end, for what it was.
 House contract 1 and 5; spec 2 (names), 5 (aliases), 8 (Received, missing fields); RFC 5321 4.4 (trace).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -103,7 +103,7 @@ class Intake:
             client.submission,
         )
         field = trace.received(client, self.marks.host, self.marks.version, name, envelope.utf8, now)
-        ways = [{self.router.route(address) for address in copy.envelope.recipients} for copy in copies]
+        ways = [self.router.routes(copy) for copy in copies]
         if len(copies) > 1 or copies[0].front:
             self._ask(size, ways)
             return self._several(name, copies, ways, envelope, field, heading, now)
@@ -118,7 +118,7 @@ class Intake:
             return Draft(self.room, box, field, heading, lambda size: self._delivered(name, only, now), told)
         return self._queued(name, envelope, routes, field, heading, now)
 
-    def _ask(self, size: int, ways: Sequence[set[Route]]) -> None:
+    def _ask(self, size: int, ways: Sequence[Set[Route]]) -> None:
         """
         Whether there is room for all the copies.
 
@@ -130,7 +130,7 @@ class Intake:
             raise Refused(wording.diskFull())
 
     def _queued(
-        self, name: Name, envelope: Envelope, routes: set[Route], field: bytes, heading: Heading, now: float
+        self, name: Name, envelope: Envelope, routes: Set[Route], field: bytes, heading: Heading, now: float
     ) -> IDraft:
         """A message of the queue."""
         letter, history = self._letter(name, envelope, routes, now)
@@ -142,7 +142,7 @@ class Intake:
         self,
         name: Name,
         copies: Sequence[Copy],
-        ways: Sequence[set[Route]],
+        ways: Sequence[Set[Route]],
         envelope: Envelope,
         field: bytes,
         heading: Heading,
@@ -163,7 +163,7 @@ class Intake:
         return Branches(self.room, branches, heading, self.accepted, self._takeBack, told)
 
     def _letter(
-        self, name: Name, envelope: Envelope, routes: set[Route], now: float
+        self, name: Name, envelope: Envelope, routes: Set[Route], now: float
     ) -> tuple[IDraft, tuple[Attempt, ...]]:
         """Begin one in the queue. @return: it, and what is to be told of it from the start."""
         history = self._held(routes, now)
@@ -196,7 +196,7 @@ class Intake:
 
         return told
 
-    def _held(self, routes: set[Route], now: float) -> tuple[Attempt, ...]:
+    def _held(self, routes: Set[Route], now: float) -> tuple[Attempt, ...]:
         """What is to be told of a message for which there is nothing to do but wait: which line of a table holds it."""
         whys = [route.because for route in routes if isinstance(route, Held)]
         return (Attempt(now, 0.0, whys[0], "", ()),) if len(whys) == len(routes) else ()
@@ -206,6 +206,6 @@ class Intake:
         self.senderLog.trying(name, box.domain, self.clock.seconds(), queued, 0)
 
 
-def _boxes(routes: set[Route]) -> int:
+def _boxes(routes: Set[Route]) -> int:
     """How many are mailboxes here."""
     return [type(route) for route in routes].count(Local)

@@ -5,7 +5,7 @@ Deferreds fire in the reactor thread. A method that may have its answer at hand 
 Storage never lets an OSError out of a role: it becomes L{Refused} with what the client is told.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -193,6 +193,9 @@ class IExpansion(IRouter):
         @param envelope: as the client handed it over.
         @raise Refused: 5xx: a recipient cannot have this message.
         """
+
+    def routes(copy: Copy) -> Set[Route]:
+        """The next places of its recipients: at least one, and each mailbox is one."""
 
 
 class IReplies(Interface):

@@ -12,7 +12,7 @@ from epost.mail.decision import Client
 from epost.mail.envelope import Envelope
 from epost.mail.fault import Fault
 from epost.mail.reply import Refused
-from epost.mail.route import Local
+from epost.mail.route import Held, Local, Onward
 from epost.mail.srs import Srs
 from epost.smtp import wording
 from epost.tables.directory import Directory, Ground, build
@@ -104,6 +104,19 @@ class ExpansionTests(SynchronousTestCase):
             [str(each) for each in copy.envelope.recipients], ["user1@test.jp", "bucho@test.jp", "z@y.example"]
         )
         self.assertEqual((copy.front, copy.by, copy.list, copy.envelope.body), (b"", None, "", "8BITMIME"))
+
+    def test_routes(self) -> None:
+        """Where a copy goes, each place once: a list's members too, by the tables of the day."""
+        plain, listed = self.copies("user1@test.jp", "suzuki@test.jp", "chief@test.jp", "z@y.example", "staff@test.jp")
+        boxes = {Local("user1", "test.jp"), Local("bucho", "test.jp")}
+        self.assertEqual(self.expansion.routes(plain), boxes | {Onward("y.example")})
+        members = boxes | {Onward("x.example"), Onward("home.example")}
+        for _ in range(2):
+            self.assertEqual(self.expansion.routes(listed), members)
+        self.there = directory(gateway="x.example, hold\n")
+        self.assertEqual(
+            self.expansion.routes(listed), members - {Onward("x.example")} | {Held('gateway:1 "x.example, hold"')}
+        )
 
     def test_sentOn(self) -> None:
         """What somebody's forwarding or an alias leads outside is marked with the name that was written to."""

@@ -1,5 +1,6 @@
 """What becomes of a message between 354 and 250."""
 
+from collections.abc import Set
 from dataclasses import replace
 
 from twisted.internet.task import Clock
@@ -7,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from epost.drafts import Promising
 from epost.intake import Intake, Marks
-from epost.interfaces import IDraft, IExpansion, IIntake, IReplies
+from epost.interfaces import IDraft, IExpansion, IIntake, IReplies, IRoom
 from epost.mail.address import Address, parseAddress
 from epost.mail.copy import Copy
 from epost.mail.decision import Client
@@ -60,6 +62,9 @@ class Town:
                 passed = () if local in ("kacho",) else (Local(local, "test.jp"),)
                 found.append(Copy(changed, f"Delivered-To: {by}\r\n".encode(), by=by, kept=not passed, passed=passed))
         return tuple(found)
+
+    def routes(self, copy: Copy) -> Set[Route]:
+        return {self.route(address) for address in copy.envelope.recipients}
 
     def route(self, address: Address) -> Route:
         if address.domain == "hold.example":
@@ -159,7 +164,6 @@ class IntakeTests(SynchronousTestCase):
         self.successResultOf(self.take(b"a: b\r\n\r\n", "all@test.jp").commit())
         entry = self.accepted[0]
         self.assertEqual(self.room.promises, {"B0000000186": (entry.size * 2, 2)})
-        self.room.octets = entry.size * 4 - 1
         self.room.end("B0000000186")
         self.accepted.clear()
         self.room.octets = entry.size * 2 - 1
@@ -190,7 +194,10 @@ class IntakeTests(SynchronousTestCase):
     def test_roles(self) -> None:
         """The parts claim their roles."""
         verifyObject(IIntake, self.intake())
-        verifyObject(IDraft, self.take(b"", "user1@test.jp"))
+        for recipient in ("user1@test.jp", "all@test.jp", "staff@test.jp"):
+            verifyObject(IDraft, self.take(b"", recipient))
+        verifyObject(IDraft, Promising(self.room, "B1", 2, self.take(b"", "user1@test.jp")))
+        verifyObject(IRoom, self.room)
         verifyObject(IExpansion, Town())
 
     def test_oneMailboxNeedsNoSpool(self) -> None:
