@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 
 _NAME_OCTETS = 998  # RFC 5322 2.1.1: no line is longer, so no name is
 
-# RFC 5322 3.6.8 and 4.5: a name, blanks where the writer is old, a colon. The quantifiers are possessive: a header of
-# 64 KiB is matched in one pass without a stack.
+# RFC 5322 3.6.8 and 4.5: a name, blanks where the writer is old, a colon. The quantifiers within a line are
+# possessive, so that none is looked at twice; that of the lines is not, as before 3.11.5 Python gets that wrong
+# (gh-106052).
 _FIELD = rb"[!-9;-~]++[ \t]*+:"
-_LINES = re.compile(rb"(?:(?:[ \t]|" + _FIELD + rb")[^\n]*+\n)*+")
+_LINES = re.compile(rb"(?:(?:[ \t]|" + _FIELD + rb")[^\n]*+\n)*")
 _OPEN = re.compile(rb"(?:[ \t]|" + _FIELD + rb")[^\n]*+\Z")
 _UNDECIDED = re.compile(rb"(?:[!-9;-~]*+[ \t]*+|\r)\Z")
 _BLIND = re.compile(rb"(?:resent-)?bcc[ \t]*+:", re.IGNORECASE)

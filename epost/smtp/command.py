@@ -25,7 +25,7 @@ HIDDEN = "***"  # stands in a log for what belongs to a login
 
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _ODD = re.compile(r"""[^!-~]|[()<>@,;\\"]""")  # what would change a Received field or a log line (RFC 5322 3.2.3)
-_PATH = re.compile(r'<((?:"(?:\\.|[^"\\])*+"|[^">])*+)>(?:[ \t]+(.*))?\Z')
+_PATH = re.compile(r'<((?:"(?:\\.|[^"\\])*"|[^">])*)>(?:[ \t]+(.*))?\Z')
 _ROUTE = re.compile(r"(?:@[^@,:\s]+,)*@[^@,:\s]+:")  # A-d-l of RFC 5321 4.1.2
 _MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}\Z")  # RFC 4422 3.1, in any case
 _LOGIN = re.compile(r"\s*\S+(?:\s+[A-Za-z0-9_-]{1,20}(?!\S))?")
