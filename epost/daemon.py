@@ -221,8 +221,11 @@ class Daemon(MultiService):
         self.commits = Commits(disk, settings.spool.sync, inThread, fromThread, clock.seconds, clock.callLater)
         spool = self.spool = Spool(disk, root, self.commits)
         places = Places(root, str(settings.place)) if settings.place else None
-        highest = max(spool.highest, places.sweep(disk) if places else 0)
-        serial = self.serial = Serial(disk, root, highest, self.commits.trouble)
+        unread: dict[str, OSError] = {}
+        highest = max(spool.highest, places.sweep(disk, unread) if places else 0)
+        for path, error in unread.items():
+            self.commits.trouble.tell(_log, path, "left out at the start", error)
+        serial = self.serial = Serial(disk, root, highest, self.commits.trouble, list(unread))
         inbox = Inbox(disk, places, self.commits, serial.first, clock.seconds) if places else None
         self.senderLog = SenderLog(f"{root}/senderlog", clock)
         self.receiveLog = ReceiveLog(f"{root}/receivelog", clock)

@@ -90,8 +90,8 @@ class Places:
         names = list(takewhile(lambda component: not _PLACEHOLDER.search(component), self._components))
         return "/".join([self.base.rstrip("/"), *names])
 
-    def boxes(self, disk: IDisk) -> Iterator[str]:
-        """The mailboxes that stand."""
+    def boxes(self, disk: IDisk, unread: dict[str, OSError]) -> Iterator[str]:
+        """The mailboxes that stand. @param unread: gets the folders above them that cannot be read."""
 
         def below(path: str, rest: list[str]) -> Iterator[str]:
             if not rest:
@@ -100,30 +100,40 @@ class Places:
                 yield from below(f"{path}/{rest[0]}", rest[1:])
             else:
                 shape = "(?:.*)".join(map(re.escape, _PLACEHOLDER.split(rest[0])))
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    for name in disk.names(path or "/"):
-                        if re.fullmatch(shape, name):
-                            yield from below(f"{path}/{name}", rest[1:])
+                for name in _names(disk, path or "/", unread):
+                    if re.fullmatch(shape, name):
+                        yield from below(f"{path}/{name}", rest[1:])
 
         yield from below(self.base.rstrip("/"), self._components)
 
-    def sweep(self, disk: IDisk) -> int:
+    def sweep(self, disk: IDisk, unread: dict[str, OSError]) -> int:
         """
         At start: remove what a crash left of ours in C{tmp} of every mailbox.
 
         It costs a listing of every mailbox, about a second for a million messages, and no stat.
 
-        @return: the highest message number in all mailboxes; 0 where there is none.
-        @raise OSError: a mailbox cannot be read.
+        @param unread: gets the folders that cannot be read, and why: what numbers are in them is not known.
+        @return: the highest message number in all other mailboxes; 0 where there is none.
         """
         highest = 0
-        for path in self.boxes(disk):
+        for path in self.boxes(disk, unread):
             for folder in FOLDERS:
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    for text in disk.names(f"{path}/{folder}"):
-                        name = origin(text)
-                        if name is not None:
-                            highest = max(highest, name.number)
-                            if folder == "tmp":
+                for text in _names(disk, f"{path}/{folder}", unread):
+                    name = origin(text)
+                    if name is not None:
+                        highest = max(highest, name.number)
+                        if folder == "tmp":
+                            with suppress(OSError):  # it is in nobody's way: a number is not used twice
                                 disk.unlink(f"{path}/{folder}/{text}")
         return highest
+
+
+def _names(disk: IDisk, path: str, unread: dict[str, OSError]) -> list[str]:
+    """All names in a folder; none where there is no folder, or it cannot be read."""
+    try:
+        return disk.names(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        unread[path] = error
+    return []

@@ -10,10 +10,12 @@ removed at the next start. A full disk leaves nothing: it would keep from mail t
 
 At start the count is raised above every number found in the queue and in the mailboxes, so a C{serial} that was lost or
 came back from an old backup does no harm. A file that is there and holds no number is an error: the messages that are
-on disk do not tell which numbers went to other hosts.
+on disk do not tell which numbers went to other hosts. So is one that was lost while a mailbox cannot be read: the
+highest number may stand there.
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from twisted.logger import Logger
@@ -26,9 +28,11 @@ from epost.storage.trouble import Trouble
 
 BLOCK = 1000
 
+_HIGHER = "a number that is higher than every message number in the senderlog folder, like 0000001000"
+
 
 class SerialDamaged(Exception):
-    """The file holds no number; the text says what to do."""
+    """The file does not tell the number, and nothing else does; the text says what to do."""
 
 
 @implementer(ISerial)
@@ -40,20 +44,23 @@ class Serial:
     @param root: the work folder.
     @param highest: the highest number found in the queue and in the mailboxes; 0 for none.
     @param trouble: tells the log of what the disk refuses; L{None}: one of its own.
-    @raise SerialDamaged: from the constructor: the file holds no number.
+    @param unread: folders in which there may be higher numbers, since they cannot be read.
+    @raise SerialDamaged: from the constructor: the file holds no number, or is missing where folders cannot be read.
     @raise OSError: from the constructor: it cannot be read.
     """
 
     _log = Logger()
 
-    def __init__(self, disk: IDisk, root: str, highest: int, trouble: Trouble | None = None) -> None:
+    def __init__(
+        self, disk: IDisk, root: str, highest: int, trouble: Trouble | None = None, unread: Sequence[str] = ()
+    ) -> None:
         self._trouble = trouble or Trouble(time.monotonic)
         self._disk = disk
         self._root = root
         self._path = f"{root}/serial"
         self._fresh = f"{self._path}.new"
         self._drop()
-        self.first = max(self._stored(), highest + 1)
+        self.first = max(self._stored(unread), highest + 1)
         self._next = self._end = self.first
 
     def next(self) -> int:
@@ -77,21 +84,23 @@ class Serial:
                 self._log.warn("{path}: {error!s}; some numbers are skipped", path=self._path, error=error)
             self._end = self._next
 
-    def _stored(self) -> int:
+    def _stored(self, unread: Sequence[str]) -> int:
         """What the file says; 1 where there is none."""
         try:
             descriptor = self._disk.open(self._path)
         except FileNotFoundError:
+            if unread:
+                raise SerialDamaged(
+                    f"{self._path} is missing, and {unread[0]} cannot be read: which numbers were used nobody knows. "
+                    f"Let the daemon's user read all mailboxes, or write into {self._path} {_HIGHER}"
+                ) from None
             return 1
         try:
             text = self._disk.read(descriptor, 64, 0).strip()
         finally:
             self._disk.close(descriptor)
         if not text.isdigit() or len(text) > 18:
-            raise SerialDamaged(
-                f"{self._path} holds no number. Write into it one that is higher than every message number in the "
-                f"senderlog folder, like 0000001000."
-            )
+            raise SerialDamaged(f"{self._path} holds no number: write into it {_HIGHER}")
         return int(text)
 
     def _store(self, number: int) -> None:

@@ -1,5 +1,6 @@
 """Where mailboxes lie, and that no name leads elsewhere."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -14,6 +15,26 @@ from epost.storage.disk import Disk
 from epost.storage.places import Places, escaped, origin
 
 NAMES = st.text(min_size=1, max_size=64)
+
+
+class Shut(Disk):
+    """A disk with folders that may not be read, and files that may not be removed."""
+
+    def __init__(self, *paths: str) -> None:
+        super().__init__()
+        self.paths = paths
+
+    def names(self, path: str) -> list[str]:
+        """As root's folder answers another user."""
+        if path in self.paths:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return super().names(path)
+
+    def unlink(self, path: str) -> None:
+        """As what is in it does."""
+        if path in self.paths:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        super().unlink(path)
 
 
 class PlacesTests(SynchronousTestCase):
@@ -108,6 +129,22 @@ class PlacesTests(SynchronousTestCase):
             with open(f"{root}/inbox/{path}", "w"):
                 pass
         places = Places(root, "inbox\\%DOMAIN%\\%USERNAME%")
-        self.assertEqual(places.sweep(Disk()), 12)
+        unread: dict[str, OSError] = {}
+        self.assertEqual(places.sweep(Disk(), unread), 12)
         self.assertEqual(os.listdir(f"{root}/inbox/a.jp/user1/tmp"), ["1.2.host"])
-        self.assertEqual(Places(root, "none\\%USERNAME%").sweep(Disk()), 0)
+        self.assertEqual(Places(root, "none\\%USERNAME%").sweep(Disk(), unread), 0)
+        self.assertEqual(unread, {})
+
+    def test_unreadable(self) -> None:
+        """A folder that cannot be read, of a mailbox or above some, is told; all others are looked through."""
+        root = self.mktemp()
+        box = f"{root}/inbox"
+        for path in ("a.jp/user1/tmp", "a.jp/user1/new", "b.jp/bucho/cur", "c.jp/baito/new"):
+            os.makedirs(f"{box}/{path}")
+        for path, number in (("a.jp/user1/new", 9), ("b.jp/bucho/cur", 12), ("a.jp/user1/tmp", 4)):
+            with open(f"{box}/{path}/{numbered(number)}.MSG", "w"):
+                pass
+        shut = Shut(f"{box}/b.jp/bucho/cur", f"{box}/c.jp", f"{box}/a.jp/user1/tmp/B0000000004.MSG")
+        unread: dict[str, OSError] = {}
+        self.assertEqual(Places(root, "inbox\\%DOMAIN%\\%USERNAME%").sweep(shut, unread), 9)
+        self.assertEqual(set(unread), {f"{box}/b.jp/bucho/cur", f"{box}/c.jp"})

@@ -52,6 +52,13 @@ class FileSerialTests(SerialContract):
         after = self.make()
         self.assertEqual((after.first, after.next()), (last + 1, last + 1))
 
+    def test_unread(self) -> None:
+        """Where a mailbox cannot be read the file tells the number; without the file nobody does, and none is given."""
+        with self.assertRaisesRegex(SerialDamaged, "serial is missing, and inbox/user1/new cannot be read"):
+            Serial(Disk(), self.root, 7, unread=["inbox/user1/new"])
+        self.text(b"0000000300\n")
+        self.assertEqual(Serial(Disk(), self.root, 7, unread=["inbox/user1/new"]).next(), 300)
+
     def test_raised(self) -> None:
         """It starts above what lies on disk, where the file was lost or is old; never below the file."""
         self.assertEqual(self.make(highest=185).next(), 186)

@@ -81,7 +81,7 @@ class Story:
         commits = self._commits(self.world, self.mode, self.turns.callInThread, self.turns.callFromThread)
         self.spool = Spool(self.world, "/work", commits)
         places = Places("/work", "inbox\\%USERNAME%")
-        self.serial = Serial(self.world, "/work", max(self.spool.highest, places.sweep(self.world)))
+        self.serial = Serial(self.world, "/work", max(self.spool.highest, places.sweep(self.world, {})))
         self.inbox = Inbox(self.world, places, commits, self.serial.first, lambda: 0.0)
 
     def play(self) -> None:
