@@ -1,21 +1,28 @@
 """
 The command line of both daemons.
 
-A configuration that is wrong, and a folder that another daemon holds, end the command with the words that say so and
-with status 1, before anything was made and before any port was opened; C{--check} says the same and does nothing else.
+A configuration that is wrong, and a folder that another daemon holds or that is another user's, end the command with
+the words that say so and with status 1, before anything was made and before any port was opened; C{--check} says the
+same and does nothing else. For root it reads as the user whose the work folder is, since that one will have to.
 """
 
 import gc
 import os
+import pwd
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.python import usage
 
 from epost import config, reload
 from epost.daemon import Daemon, boxFolders, checkTls
-from epost.storage.disk import IDisk
+from epost.mail.fault import Fault
+from epost.settings import Settings
+from epost.storage.disk import IDisk, userName
 from epost.storage.lock import FolderLock, FolderTaken
 from epost.storage.thread import Worker
 
@@ -36,17 +43,29 @@ class Options(usage.Options):
             print(words, file=sys.stderr)
             raise SystemExit(1)
         if self["check"]:
+            raise SystemExit(1 if self._check() else 0)
+
+    @property
+    def user(self) -> int:
+        """Who the process is going to be: twistd has an option for that."""
+        given = self.parent["uid"] if self.parent else None
+        return os.geteuid() if given is None else int(given)
+
+    def _check(self) -> list[Fault]:
+        """Tell all that is wrong."""
+        settings = config.readSettings(self["config"], self.kind, [])
+        reader = self.user or (_owner(settings) if settings else 0)
+        with _being(reader):
             faults, notes = reload.check(self["config"], self.kind, boxFolders)
-            settings = config.readSettings(self["config"], self.kind, [])
             if settings is not None:
                 checkTls(settings, faults, notes, time.time())
-            for fault in faults:
-                print(fault)
-            for note in notes:
-                print(f"{note} (a remark: this is allowed)")
-            if not faults:
-                print(f"{self['config']}: no faults")
-            raise SystemExit(1 if faults else 0)
+        for fault in faults:
+            print(fault)
+        for note in notes:
+            print(f"{note} (a remark: this is allowed)")
+        if not faults:
+            print(f"{self['config']}: no faults" + f", read as {userName(reader)}" * (os.geteuid() == 0))
+        return faults
 
 
 def makeDaemon(
@@ -65,6 +84,8 @@ def makeDaemon(
         from twisted.internet import reactor
     try:
         settings, directory = reload.load(os.path.abspath(options["config"]), options.kind)
+        if not options.user:
+            _refuseRoot(settings)
         if settings.folder.is_dir() and (settings.folder / "lock").exists():
             FolderLock(str(settings.folder)).release()  # told here the words reach the terminal
     except (config.ConfigError, FolderTaken) as error:
@@ -76,6 +97,43 @@ def makeDaemon(
     if ours:  # once in a process: what is frozen is never looked at again
         _calm()
     return Daemon(settings, directory, reactor, disk, pool)
+
+
+def _refuseRoot(settings: Settings) -> None:
+    """@raise config.ConfigError: another user has the work folder, who could not start on what root leaves there."""
+    if owner := _owner(settings):
+        name = userName(owner)
+        why = f"[server] folder: {os.path.normpath(settings.folder)} is {name}'s, who cannot start on what root leaves"
+        expected = f"a start as {name} (twistd --uid {name} …, in a unit User={name}), or a folder that is root's"
+        raise config.ConfigError([Fault(settings.file, settings.line("server", "folder"), why, expected)])
+
+
+def _owner(settings: Settings) -> int:
+    """Whose the work folder is; where it is not there, the one that it will be made in."""
+    folder = Path(os.path.normpath(settings.folder))
+    return next(path.stat().st_uid for path in (folder, *folder.parents) if path.exists())
+
+
+@contextmanager
+def _being(user: int) -> Iterator[None]:
+    """Root does what is in the context as another user; whoever is not root stays who he is."""
+    if os.geteuid() or not user:
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    try:
+        try:
+            found = pwd.getpwuid(user)
+            os.initgroups(found.pw_name, found.pw_gid)
+            os.setegid(found.pw_gid)
+        except KeyError:  # a number without a name has no group that we know
+            os.setgroups([])
+        os.seteuid(user)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
 
 
 def _calm() -> None:

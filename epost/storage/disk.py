@@ -11,6 +11,7 @@ C{syncfs} is not in C{os}; it and statfs(2) are called by ctypes, which lets go 
 import ctypes
 import os
 import platform
+import pwd
 import re
 import stat
 from dataclasses import dataclass
@@ -121,6 +122,14 @@ class IDisk(Interface):
 
     def names(path: str) -> list[str]:
         """All names in a folder, in no order."""
+
+
+def userName(uid: int) -> str:
+    """Whose a file is: a user's name, or the number of one without."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _named(error: OSError, descriptor: int) -> OSError:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from epost.control.doctor.finding import Finding, Findings
 from epost.settings import Settings
+from epost.storage.disk import userName
 from epost.storage.places import Places
 from epost.storage.room import FILES, OCTETS, PART
 from epost.tables.accounts import Account
@@ -25,14 +26,6 @@ ENTER = 0o700
 FIRST_YEAR = 2026  # no clock that is right shows an earlier one: this program is not older
 LAST_YEAR = 2100
 APART = 5.0  # seconds between two clocks of one machine that say the same
-
-
-def owner(uid: int) -> str:
-    """A user's name, or the number of one without."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def folders(settings: Settings, accounts: Iterable[Account]) -> list[Finding]:
@@ -64,7 +57,7 @@ def folders(settings: Settings, accounts: Iterable[Account]) -> list[Finding]:
     _contents(found, work, status.st_uid)
     _running(found, work, status.st_uid)
     if len(found.all) == before:
-        found.ok(f"{work} and {len(there) - 1} folders in it belong to {owner(status.st_uid)}, who may write there")
+        found.ok(f"{work} and {len(there) - 1} folders in it belong to {userName(status.st_uid)}, who may write there")
     return found.all
 
 
@@ -75,7 +68,7 @@ def _notYet(found: Findings, work: Path) -> None:
         found.remark(f"{work} is not there yet; the daemon makes it at its first start")
     else:
         found.wrong(
-            f"{work} is not there, and {owner(os.geteuid())} may not make it in {above}",
+            f"{work} is not there, and {userName(os.geteuid())} may not make it in {above}",
             f"make it and give it to the daemon's user: install -d -m 700 -o USER {work}",
         )
 
@@ -92,8 +85,8 @@ def _folder(found: Findings, path: Path, uid: int) -> bool:
     if not stat.S_ISDIR(status.st_mode):
         found.wrong(f"{path} is no folder", "move it away; the daemon makes the folder")
     elif status.st_uid != uid:
-        mend = f"chown -R {owner(uid)} {path}"
-        found.wrong(f"{path} belongs to {owner(status.st_uid)}, the work folder to {owner(uid)}", mend)
+        mend = f"chown -R {userName(uid)} {path}"
+        found.wrong(f"{path} belongs to {userName(status.st_uid)}, the work folder to {userName(uid)}", mend)
     elif status.st_mode & ENTER != ENTER:
         found.wrong(f"{path} may not be written by its owner", f"chmod u+rwx {path}")
     elif status.st_mode & 0o022:
@@ -110,13 +103,13 @@ def _contents(found: Findings, work: Path, uid: int) -> None:
                 with suppress(FileNotFoundError):  # a message that went on meanwhile
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode) and status.st_uid != uid:
-                        strange.append((entry.path, owner(status.st_uid)))
+                        strange.append((entry.path, userName(status.st_uid)))
     if strange and uid:
         path, other = min(strange)
-        text = f"{path} belongs to {other}, the work folder to {owner(uid)}"
+        text = f"{path} belongs to {other}, the work folder to {userName(uid)}"
         if len(strange) > 1:
             text += f"; it is one of {len(strange)} such files"
-        found.wrong(text, f"chown -R {owner(uid)} {work}")
+        found.wrong(text, f"chown -R {userName(uid)} {work}")
 
 
 def holder(work: Path) -> str:
@@ -140,8 +133,8 @@ def _running(found: Findings, work: Path, uid: int) -> None:
         return  # it has ended
     if runs != uid:
         found.wrong(
-            f"the daemon, process {process}, runs as {owner(runs)}, and {work} belongs to {owner(uid)}",
-            f"stop it, chown -R {owner(runs or uid)} {work}, start it as that user",
+            f"the daemon, process {process}, runs as {userName(runs)}, and {work} belongs to {userName(uid)}",
+            f"stop it, chown -R {userName(runs or uid)} {work}, start it as that user",
         )
 
 
@@ -163,10 +156,10 @@ def files(settings: Settings, keys: Iterable[Path]) -> list[Finding]:
         if status.st_mode & 0o007:
             found.wrong(f"everybody on this machine may read or write {path}", f"chmod o= {path}")
         elif not _reads(uid, status):
-            mend = f"chown {owner(uid)} {path}; chmod 600 {path}"
-            found.wrong(f"{owner(uid)}, who the daemon runs as, may not read {path}", mend)
+            mend = f"chown {userName(uid)} {path}; chmod 600 {path}"
+            found.wrong(f"{userName(uid)}, who the daemon runs as, may not read {path}", mend)
         else:
-            found.ok(f"{path} is read by {owner(uid)}, and not by everybody")
+            found.ok(f"{path} is read by {userName(uid)}, and not by everybody")
     return found.all
 
 

@@ -19,11 +19,12 @@ from pathlib import Path
 
 from epost import __version__
 from epost.control.doctor.finding import Finding, Findings, State
-from epost.control.doctor.host import holder, owner
+from epost.control.doctor.host import holder
 from epost.mail.reply import Reply
 from epost.mail.route import Hop
 from epost.mail.safe import safe
 from epost.settings import Settings
+from epost.storage.disk import userName
 
 UNITS = Path("/etc/systemd/system")
 PATIENCE = 5.0  # seconds for one connection and for one reply
@@ -242,7 +243,7 @@ def start(settings: Settings, port: int) -> str:
     start = f"start it: {twistd} --nodaemon --pidfile= {name} --config {settings.file}"
     user = settings.folder.stat().st_uid if settings.folder.is_dir() else os.geteuid()
     if user != os.geteuid():
-        start += f", as {owner(user)} and not as {owner(os.geteuid())}"
+        start += f", as {userName(user)} and not as {userName(os.geteuid())}"
     if port < firstFree() and user:
         return f"{start}; port {port} needs root or CAP_NET_BIND_SERVICE, which the units in etc/systemd give"
     return start

@@ -27,17 +27,22 @@ def records(plan: Plan) -> list[str]:
     ]
 
 
-def commands(plan: Plan, units: bool) -> list[str]:
-    """What to do next on this machine, which is the back-end's where there are two."""
+def commands(plan: Plan, units: bool, user: str = "") -> list[str]:
+    """
+    What to do next on this machine, which is the back-end's where there are two.
+
+    @param user: who the files belong to, where it is not whoever runs the command.
+    """
     halves = ("backend", "gateway") if plan.both else ("backend",)
-    return [*_start(plan, halves, units), f"{_epost(plan)} doctor --config {plan.folder}/{BACKEND}"]
+    return [*_start(plan, halves, units, user), f"{_epost(plan)} doctor --config {plan.folder}/{BACKEND}"]
 
 
-def elsewhere(plan: Plan, units: str | None) -> list[str]:
+def elsewhere(plan: Plan, units: str | None, user: str = "") -> list[str]:
     """
     What to do next on the gateway's machine, where it is another.
 
     @param units: the folder of the units; L{None}: there are none.
+    @param user: as for L{commands}.
     """
     if plan.both:
         return []
@@ -46,7 +51,7 @@ def elsewhere(plan: Plan, units: str | None) -> list[str]:
         files += f", and {units}/epost-gateway.service to {units}"
     return [
         f"{files}, with their owners and rights",
-        *_start(plan, ("gateway",), bool(units)),
+        *_start(plan, ("gateway",), bool(units), user),
         f"{_epost(plan)} doctor --gateway {plan.folder}/{GATEWAY}",
     ]
 
@@ -60,12 +65,13 @@ def rights(plan: Plan, units: bool) -> list[str]:
     return [f"ports {ports} need root, or the units (--systemd, as root); or take others (--port and so on)"]
 
 
-def _start(plan: Plan, halves: Iterable[str], units: bool) -> list[str]:
+def _start(plan: Plan, halves: Iterable[str], units: bool, user: str) -> list[str]:
     if units:
         names = " ".join(f"epost-{half}" for half in halves)
         return ["systemctl daemon-reload", f"systemctl enable --now {names}"]
+    twistd = f"{plan.twistd} --uid {user}" if user else plan.twistd
     return [
-        f"{plan.twistd} --pidfile={plan.data}/{half}.pid --logfile={plan.data}/{half}.log"
+        f"{twistd} --pidfile={plan.data}/{half}.pid --logfile={plan.data}/{half}.log"
         f" epost-{half} --config {plan.folder}/{half}.toml"
         for half in halves
     ]

@@ -69,28 +69,29 @@ def run(options: argparse.Namespace) -> int:
     if faults:
         raise Failure(*map(str, faults))
     units = options.systemd and os.path.abspath(options.systemd)
-    tell(options, _facts(plan, made, units), _words(plan, made, units))
+    user = user if owner else ""
+    tell(options, _facts(plan, made, units, user), _words(plan, made, units, user))
     return 0
 
 
-def _facts(plan: Plan, files: Mapping[str, File], units: str | None) -> dict[str, Any]:
+def _facts(plan: Plan, files: Mapping[str, File], units: str | None, user: str) -> dict[str, Any]:
     """For C{--json}. @param units: the folder of the units; L{None}: there are none."""
     return {
         "files": list(files),
         "records": advice.records(plan),
-        "commands": advice.commands(plan, bool(units)),
-        "elsewhere": advice.elsewhere(plan, units),
+        "commands": advice.commands(plan, bool(units), user),
+        "elsewhere": advice.elsewhere(plan, units, user),
         "clients": advice.clients(plan),
     }
 
 
-def _words(plan: Plan, files: Mapping[str, File], units: str | None) -> list[str]:
+def _words(plan: Plan, files: Mapping[str, File], units: str | None, user: str) -> list[str]:
     """For people."""
     lines = ["Written:", *(f"    {path}" for path in files)]
     lines += ["", "To publish in the DNS:", *(f"    {line}" for line in advice.records(plan))]
-    here = [*advice.rights(plan, bool(units)), *advice.commands(plan, bool(units))]
+    here = [*advice.rights(plan, bool(units)), *advice.commands(plan, bool(units), user)]
     lines += ["", "Next:" if plan.both else "Next, here, on the back-end's machine:", *(f"    {line}" for line in here)]
-    if there := advice.elsewhere(plan, units):
+    if there := advice.elsewhere(plan, units, user):
         lines += ["", f"And on the gateway's, {plan.gateway}, where epost is installed too:"]
         lines += [f"    {line}" for line in there]
     return [*lines, "", "In Thunderbird:", *(f"    {line}" for line in advice.clients(plan))]

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SkipTest
 from epost.control.doctor import host
 from epost.control.doctor.finding import Finding
 from epost.control.doctor.pair import Half
+from epost.storage.disk import userName
 from epost.storage.lock import FolderLock
 from tests.control.doctor.cases import NOBODY, REMARK, WRONG, Case
 
@@ -93,7 +94,7 @@ class FolderTests(Case):
         half = self.made()
         self.addCleanup(FolderLock(str(half.settings.folder)).release)
         subprocess.run(["chown", "-R", str(NOBODY), half.settings.folder], check=True)
-        self.assertFound(self.folders(half), WRONG, "runs as root", f"chown -R {host.owner(NOBODY)} .* as that user")
+        self.assertFound(self.folders(half), WRONG, "runs as root", f"chown -R {userName(NOBODY)} .* as that user")
 
     def test_strangeFiles(self) -> None:
         """What a start as root left in the folder of somebody else, who then cannot start: all in one line."""

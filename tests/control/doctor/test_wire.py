@@ -7,8 +7,8 @@ from twisted.trial.unittest import SkipTest
 
 from epost.control.doctor import wire
 from epost.control.doctor.finding import Finding
-from epost.control.doctor.host import owner
 from epost.mail.route import Hop
+from epost.storage.disk import userName
 from epost.storage.lock import FolderLock
 from tests.control.doctor.cases import HASTE, NOBODY, OK, REMARK, WRONG, Case, greeting
 from tests.system.pair import freePorts
@@ -110,7 +110,7 @@ class PortTests(Case):
         half.settings.folder.mkdir()
         self.assertNotIn("not as", wire.start(half.settings, 2525))
         os.chown(half.settings.folder, NOBODY, NOBODY)
-        self.assertIn(f", as {owner(NOBODY)} and not as root", wire.start(half.settings, 2525))
+        self.assertIn(f", as {userName(NOBODY)} and not as root", wire.start(half.settings, 2525))
 
     def test_oldConfiguration(self) -> None:
         """Where the daemon runs and does not listen there, its configuration is newer than itself."""

@@ -44,6 +44,13 @@ class SaidTests(Case):
         self.assertIn("epost-backend --config", said)
         self.assertIn("epost-gateway --config", said)
         self.assertNotIn("And on the gateway's", said)
+        self.assertNotIn("--uid", said)
+
+    def test_user(self) -> None:
+        """Where root has given the files to another user the daemons are started to become that one."""
+        self.patch(writing, "owner", lambda user: (os.geteuid(), os.getegid()))
+        said = self.run_("--user", "epost")
+        self.assertEqual(said.count("twistd --uid epost --pidfile="), 2)
 
     def test_rights(self) -> None:
         """Who is not root is told that he cannot listen on the usual ports, and what he can do."""
