@@ -11,7 +11,8 @@ from typing import Any
 
 from epost.mail.safe import CONTROL
 
-CONFIGS = ("etc/backend.toml", "/etc/epost/backend.toml")  # looked for in this order
+# Looked for in this order: in a checkout on the machine of a server its samples are not what is meant.
+CONFIGS = ("/etc/epost/backend.toml", "etc/backend.toml")
 
 
 class Failure(Exception):

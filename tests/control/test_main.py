@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from epost.control import terminal
 from epost.control.account.keys import KEYS
 from epost.control.main import GROUPS, parser
 from tests.control.places import ShellTestCase
@@ -65,6 +66,14 @@ class MainTests(ShellTestCase):
         done = self.epost("account", "list")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("which configuration?", done.stderr)
+
+    def test_installedFirst(self) -> None:
+        """In a checkout on the machine of a server that one is meant, not the samples."""
+        self.patch(os, "environ", {})
+        self.patch(os.path, "exists", lambda path: path in ("etc/backend.toml", "/etc/epost/backend.toml"))
+        self.assertEqual(terminal.config(argparse.Namespace(config=None)), "/etc/epost/backend.toml")
+        self.patch(os.path, "exists", lambda path: path == "etc/backend.toml")
+        self.assertEqual(terminal.config(argparse.Namespace(config=None)), "etc/backend.toml")
 
     def test_terminalOfAnotherKind(self) -> None:
         """A terminal that cannot show a name gets it in other words; no failure."""

@@ -58,7 +58,7 @@ def configurations(backend: str | None, gateway: str | None) -> tuple[str | None
     if backend is None and gateway is None:
         named = os.environ.get("EPOST_CONFIG")
         places = [named] if named else list(CONFIGS)
-        backend = next((one for one in places if _beside(one) or Path(one).exists()), places[-1])
+        backend = next((one for one in places if _beside(one) or Path(one).exists()), places[0])
     if gateway is None and backend is not None:
         gateway = _beside(backend)
         if gateway and not Path(backend).exists():
