@@ -15,9 +15,11 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from twisted.internet import udp
 from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorFDSet, IReactorTime
+from twisted.internet.protocol import DatagramProtocol
 from twisted.names import dns
 from twisted.names.client import Resolver
 from twisted.names.error import (
@@ -28,6 +30,8 @@ from twisted.names.error import (
     DomainError,
 )
 from twisted.names.hosts import searchFileForAll
+from twisted.python import log
+from twisted.python.failure import Failure
 from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
@@ -45,9 +49,6 @@ SILENT_SECONDS = 5  # how long a fault of the DNS is believed: enough for a burs
 TIMEOUTS = (2, 4, 8)  # seconds for each round through the name servers
 
 
-dns.DNSDatagramProtocol.noisy = False  # else two lines of the daemon's log for each question
-
-
 class Asks(Protocol):
     """What is needed of a resolver of L{twisted.names}: queries that are under way are shared there."""
 
@@ -55,8 +56,44 @@ class Asks(Protocol):
         """Answers, authority, additional."""
 
 
+class _Port(udp.Port):
+    """A port without lines in the log, of which the library's has four for each question: their format is empty."""
+
+    def startListening(self) -> None:
+        """It is opened."""
+        log.callWithContext({"log_format": ""}, super().startListening)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """It is closed."""
+        log.callWithContext({"log_format": ""}, super().connectionLost, reason)  # type: ignore[no-untyped-call]
+
+
+class _Quiet:
+    """A reactor whose UDP ports are such."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenUDP(self, port: int, protocol: DatagramProtocol, interface: str = "", maxPacketSize: int = 8192) -> Any:
+        """See L{IReactorUDP}."""
+        made = _Port(port, protocol, interface, maxPacketSize, self._reactor)  # type: ignore[no-untyped-call]
+        made.startListening()
+        return made
+
+
 class Asker(Resolver):
-    """The library's, but for an answer that is cut over TCP as well: that one asks again for ever."""
+    """
+    The library's, without its lines in the log; and without asking for ever where an answer is cut over TCP as well.
+
+    @param reactor: one of real sockets has UDP ports that say nothing in the log.
+    """
+
+    def __init__(self, *, reactor: Any, **given: Any) -> None:
+        quiet = _Quiet(reactor) if IReactorFDSet.providedBy(reactor) else reactor
+        super().__init__(reactor=quiet, **given)  # type: ignore[no-untyped-call]
 
     def filterAnswers(self, message: dns.Message) -> Any:
         """Records, a failure, or a Deferred of them where it must be asked over TCP."""
@@ -138,7 +175,7 @@ class Exchanges:
         self._port = port
         self._hosts = FilePath(hosts)
         self._kept = Kept(reactor)
-        self._resolver: Asks = resolver or Asker(  # type: ignore[no-untyped-call]
+        self._resolver: Asks = resolver or Asker(
             resolv=None if servers else "/etc/resolv.conf",
             servers=list(servers) if servers else None,
             timeout=TIMEOUTS,

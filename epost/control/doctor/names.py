@@ -53,7 +53,7 @@ class Silent(Exception):
 def asker(settings: Settings, reactor: Any) -> Asks:
     """A resolver for a daemon's name servers, or the system's."""
     servers = [(hop.host, hop.port) for hop in settings.relay.name_servers]
-    return Asker(  # type: ignore[no-untyped-call]
+    return Asker(
         resolv=None if servers else "/etc/resolv.conf", servers=servers or None, timeout=TIMEOUTS, reactor=reactor
     )
 

@@ -1,6 +1,7 @@
 """Tests of L{epost.control.doctor.names}: what the DNS says of us."""
 
 from collections.abc import Iterable
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -23,7 +24,8 @@ class NameTests(TestCase):
         self.zone = Zone()
         server, stop = self.zone.listen(reactor)
         self.addCleanup(stop)
-        self.names = Names(Asker(servers=[server], timeout=(HASTE, HASTE), reactor=reactor))
+        self.resolver = partial(Asker, servers=[server], timeout=(HASTE, HASTE), reactor=reactor)
+        self.names = Names(self.resolver())
         self.case = Case("half")
 
     def publish(self, *without: str, spf: Iterable[str] = ("v=spf1 mx -all",), mx: str = "mx.test.jp") -> None:
@@ -90,7 +92,7 @@ class NameTests(TestCase):
         self.case.assertFound(await self.found(), WRONG, "names other.example, and not mx.test.jp", "MX 10")
         self.zone.mx("test.jp", (20, "alias.example"))
         self.zone.a("alias.example", OUTER)
-        self.names = Names(Asker(servers=[self.names._resolver.servers[0]], timeout=(HASTE,)))
+        self.names = Names(self.resolver())  # another, which has kept nothing
         self.case.assertFound(await self.found(), REMARK, "also names other.example")
 
     async def test_addressAlone(self) -> None:
