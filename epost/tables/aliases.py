@@ -125,10 +125,11 @@ def _pair(line: Line, local: list[str], faults: list[Fault]) -> tuple[Address, A
     if len(columns) != 2:
         faults.append(line.fault(f"{len(columns)} columns", "alias TAB address, both with a domain"))
         return None
+    text = ""
     try:
-        alias, target = map(parseAddress, columns)
+        alias, target = (parseAddress(text := column) for column in columns)
     except AddressError as error:
-        faults.append(line.fault(str(error), "addresses with a domain; * stands in the local part alone"))
+        faults.append(line.fault(f"{error}: {text}", "addresses with a domain; * stands in the local part alone"))
         return None
     if alias.domain not in local:
         faults.append(

@@ -179,7 +179,7 @@ def _wrongPattern(line: Line, text: str) -> Fault | None:
         else:
             domainPattern(text)
     except AddressError as error:
-        return line.fault(str(error), "a domain, or user@domain, perhaps with *")
+        return line.fault(f"{error}: {text}", "a domain, or user@domain, perhaps with *")
     except ValueError as error:
         return line.fault(str(error), MACHINES)
     return None

@@ -16,7 +16,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import TypeVar
 
-from epost.mail.address import domainKey
+from epost.mail.address import AddressError, domainKey
 from epost.mail.decision import Because
 from epost.mail.fault import Fault
 from epost.mail.route import Held, Hop, Onward
@@ -146,6 +146,8 @@ def _read(line: Line, text: str, reader: Callable[[str], _T], expected: str, fau
     """One column; L{None} where it has a fault."""
     try:
         return reader(text)
+    except AddressError as error:
+        faults.append(line.fault(f"{error}: {text}", expected))
     except ValueError as error:
         faults.append(line.fault(str(error), expected))
     return None

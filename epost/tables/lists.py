@@ -175,8 +175,9 @@ def _members(file: str, data: bytes, faults: list[Fault]) -> tuple[Address, ...]
     """The addresses of a file, one a line."""
     found: dict[Address, None] = {}
     for line in lines(file, data, faults):
+        text = line.text.strip()
         try:
-            found.setdefault(parseAddress(line.text.strip()))
+            found.setdefault(parseAddress(text))
         except AddressError as error:
-            faults.append(line.fault(str(error), "one address a line"))
+            faults.append(line.fault(f"{error}: {text}", "one address a line"))
     return tuple(found)

@@ -124,7 +124,7 @@ def mailboxPattern(text: str) -> tuple[str, str]:
     """
     local, at, domain = text.rpartition("@")
     if not at or not domain:
-        raise AddressError(f"no domain: {text}")
+        raise AddressError("no domain")
     return parseAddress(f"{local}@x").local.lower(), domainPattern(domain)
 
 

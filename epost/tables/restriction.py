@@ -88,7 +88,7 @@ def readRestriction(file: str, data: bytes, faults: list[Fault]) -> Restriction:
         try:
             local, domain = mailboxPattern(pattern)
         except AddressError as error:
-            faults.append(line.fault(str(error), "*@domain or user@domain, and ,-1 to forbid it"))
+            faults.append(line.fault(f"{error}: {pattern}", "*@domain or user@domain, and ,-1 to forbid it"))
             continue
         glob = expression(f"{local.replace('@', ' ')}@{domain}")
         rules.append(_Rule(glob, not comma, Because(file, line.number, line.text.strip())))

@@ -100,7 +100,7 @@ def parts(file: str, data: bytes, faults: list[Fault]) -> Iterator[Part]:
         try:
             address = parseAddress(name)
         except AddressError as error:
-            faults.append(Fault(file, line, str(error), 'an address in quotes, such as ["user1@test.jp"]'))
+            faults.append(Fault(file, line, f"{error}: {name}", 'an address in quotes, such as ["user1@test.jp"]'))
             continue
         if not isinstance(values, dict):
             faults.append(Fault(file, line, f"{name} is no table", f'["{name}"]'))

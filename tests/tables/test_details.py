@@ -97,7 +97,7 @@ class FaultTests(SynchronousTestCase):
             'networks = ["10.*.1.*"]': "networks = ['10.*.1.*']: '10.*.1.*', has a number behind a *, expected a list",
             "networks = []": "networks = [], expected a list of networks",
             'senders = "x@test.jp"': "senders = 'x@test.jp', expected a list of addresses, perhaps with *",
-            'senders = ["sales"]': "senders = ['sales']: 'sales', no domain: sales, expected a list",
+            'senders = ["sales"]': "senders = ['sales']: 'sales', no domain, expected a list",
             'forward = ["*@x.jp"]': "forward = ['*@x.jp']: '*@x.jp', a * is for patterns, expected a list of addresses",
             "keep = 1": "keep = 1, expected true or false",
             "keep = false": "keep without forward, expected forward beside it, or neither",

@@ -106,6 +106,8 @@ class AddTests(ShellTestCase):
             self.assertTrue(self.refused("add", "--stdin", name, stdin=b"geheim"), name)
         self.assertIn("one of [domains] local: test.jp", self.refused("add", "x@other.jp", "--stdin", stdin=b"geheim"))
         self.assertIn("accounts.dat:4", self.refused("add", "user1", "--stdin", stdin=b"geheim"))
+        once = "user 2@test.jp: no local part, expected the address of an account\n"
+        self.assertEqual(self.refused("add", "user 2", "--stdin", stdin=b"geheim"), once)
 
     def test_octetsOfAnotherTerminal(self) -> None:
         """Arguments that are no UTF-8 are refused by name."""
