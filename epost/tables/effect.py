@@ -160,6 +160,8 @@ def readEffect(file: str, data: bytes, faults: list[Fault]) -> EffectTable:
         rule = _rule(line, found[2])
         if wrong:
             faults.append(wrong)
+            if found[1].startswith("#"):
+                continue  # it was meant as a comment, perhaps: what stands behind is no kind
         if isinstance(rule, Fault):
             faults.append(rule)
         elif not wrong:

@@ -29,7 +29,9 @@ class Line:
     text: str
 
     def fault(self, why: str, expected: str) -> Fault:
-        """A fault at this line."""
+        """A fault at this line; to whoever comments as elsewhere it says how it is done here."""
+        if expected and self.text.lstrip().startswith("#"):
+            expected += "; a comment begins with '"
         return Fault(self.file, self.number, why, expected)
 
 

@@ -141,6 +141,15 @@ class ReadEffectTests(SynchronousTestCase):
         expected = 'effect.dat:1: unknown kind "flase", expected true, false, only, default or norelay'
         self.assertEqual(str(faults[0]), expected)
 
+    def test_strangeComment(self) -> None:
+        """Who writes a comment with # is told once, and how it is done."""
+        faults: list[Fault] = []
+        readEffect("effect.dat", b"# who may\n", faults)
+        self.assertEqual(
+            list(map(str, faults)),
+            ["effect.dat:1: unknown word #, expected #blank or #<>; a comment begins with '"],
+        )
+
     def test_whatAuthLifts(self) -> None:
         """AUTH lifts false and norelay, but not with ,0, and not norelay,2."""
         rules = table("a", "a false", "a false,0", "a norelay", "a norelay,0", "a norelay,2", "a only").rules

@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from epost.mail.fault import Fault
-from epost.tables.lines import lines
+from epost.tables.lines import Line, lines
 
 
 def read(data: bytes) -> tuple[list[tuple[int, str]], list[Fault]]:
@@ -31,6 +31,13 @@ class LinesTests(SynchronousTestCase):
     def test_comments(self) -> None:
         """A line whose first sign is ' is none, nor is a blank one."""
         self.assertEqual(read(b"' x\n   ' y\n \t \na 'b\n"), ([(4, "a 'b")], []))
+
+    def test_commentsElsewhere(self) -> None:
+        """Of a line that is wrong and begins with # it is said how a comment begins; of another it is not."""
+        said = str(Line("t.dat", 1, " # x").fault("no x", "y"))
+        self.assertEqual(said, "t.dat:1: no x, expected y; a comment begins with '")
+        self.assertEqual(str(Line("t.dat", 1, "x # x").fault("no x", "y")), "t.dat:1: no x, expected y")
+        self.assertEqual(str(Line("t.dat", 1, "# x").fault("odd", "")), "t.dat:1: odd")
 
     def test_leadingTab(self) -> None:
         """A TAB in front is kept: it is an empty column."""
