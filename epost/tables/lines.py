@@ -1,9 +1,9 @@
 """
 The text of a .dat table: its encoding, its lines, its comments.
 
-Tables are written by hand, often on Windows and often years ago: UTF-8 with or without BOM, else CP932; CRLF or LF.
-A comment begins with C{'}. What is wrong is collected as L{Fault}s; a table with a fault is refused whole by whoever
-asked for it (spec 3, 5).
+Tables are written by hand, often on Windows and often years ago: UTF-8 with or without BOM, else CP932; CRLF or LF. A
+comment begins with C{'}. Ctrl-Z at the end of a line, or alone in one, is passed over. What is wrong is collected as
+L{Fault}s; a table with a fault is refused whole by whoever asked for it (spec 3, 5).
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from epost.mail.fault import Fault
 
 ENCODING = "text in UTF-8 or Shift_JIS (CP932)"
+END = "\x1a"  # Ctrl-Z, with which DOS ended a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def lines(file: str, data: bytes, faults: list[Fault]) -> Iterator[Line]:
         return
     # Not splitlines: it would also cut at U+2028, U+0085 and form feeds, and count other lines than an editor does.
     for number, line in enumerate(text.split("\n"), 1):
+        line = line.rstrip("\r" + END)
         content = line.strip()
         if content and not content.startswith("'"):
-            yield Line(file, number, line.rstrip("\r"))
+            yield Line(file, number, line)

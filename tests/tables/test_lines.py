@@ -24,6 +24,12 @@ class LinesTests(SynchronousTestCase):
         """CRLF and LF end a line, and a missing end at the end of the file does no harm."""
         self.assertEqual(read(b"a\r\n\r\nb\nc"), ([(1, "a"), (3, "b"), (4, "c")], []))
 
+    def test_endOfFile(self) -> None:
+        """The Ctrl-Z with which DOS ends a file is no line and no part of one; lines may be added behind it."""
+        for end in (b"\r\n\x1a", b"\x1a", b"\r\n\x1a\r\n"):
+            self.assertEqual(read(b"a\tx" + end), ([(1, "a\tx")], []))
+        self.assertEqual(read(b"a\t\r\n\x1a\nb\t"), ([(1, "a\t"), (3, "b\t")], []))
+
     def test_numbersAsAnEditorCounts(self) -> None:
         """U+2028, U+0085 and form feeds end no line."""
         self.assertEqual(read("' \u2028\x85\x0c\nb".encode()), ([(2, "b")], []))
