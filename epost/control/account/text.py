@@ -25,6 +25,8 @@ from epost.mail.fault import Fault
 from epost.tables.accounts import COLUMNS, Account, AccountTable, readAccounts
 from epost.tables.lines import Line, lines
 
+NAMED = 5  # accounts of many that a line names
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -133,7 +135,7 @@ def merged(rows: Sequence[Row], books: Books, update: bool, wrong: list[str]) ->
         except Failure as failure:
             wrong += failure.lines
     if there and not update:
-        names = ", ".join(str(account.address) for account in there[:5]) + (" …" if len(there) > 5 else "")
+        names = ", ".join(str(account.address) for account in there[:NAMED]) + " …" * (len(there) > NAMED)
         wrong.append(f"{counted(len(there), 'account')} there already ({names}): with --update they are changed")
     return table, len(there)
 
@@ -189,6 +191,11 @@ def save(file: str, octets: bytes) -> None:
         raise Failure(f"{file}: {error.strerror}; nothing was written") from error
 
 
+def _isBare(account: Account | None) -> bool:
+    """Whether an account has no password."""
+    return account is not None and not account.secret
+
+
 def import_(options: argparse.Namespace) -> int:
     """Read a file of accounts, all of it or nothing. All that is wrong is told, before any password is hashed."""
     began = time.monotonic()
@@ -213,10 +220,14 @@ def import_(options: argparse.Namespace) -> int:
             if wrong:
                 raise Failure(*wrong, NOTHING)
             accounts = books.write(books.step(table)).accounts
+    bare = [str(row.address) for row in rows if row.clear is None and _isBare(accounts.find(row.address))]
+    if bare:
+        names = ", ".join(bare[:NAMED]) + " …" * (len(bare) > NAMED)
+        remark(f"{counted(len(bare), 'account')} without a password, nobody can log in: {names}; epost account passwd")
     result = {
         "added": len(rows) - known,
         "updated": known,
-        "without_password": sum(not account.secret for account in accounts),
+        "without_password": len(bare),
         "seconds": round(time.monotonic() - began, 1),
     }
     words = f"{counted(len(rows) - known, 'account')} added, {known:,} updated, in {result['seconds']} seconds"

@@ -151,6 +151,28 @@ class ImportTests(TextTestCase):
         self.good("import", self.file("last\tx\t\ttest.jp\t\t1\t1\t\t1\t1\n"))
         self.assertNotIn("without", self.remarked)
 
+    def test_noPassword(self) -> None:
+        """Accounts without a password are taken, and told: of the new ones, and of those that have none after all."""
+        self.write("accounts.dat", ACCOUNTS + "bare\t\t\ttest.jp\n")
+        file = self.file("a\t\nb\tx\nbare\t\nuser1\t\n")
+        for words in (("--dry-run",), ()):
+            result = self.asked("import", "--update", *words, file)
+            self.assertEqual((result["added"], result["updated"], result["without_password"]), (2, 2, 2))
+            told = "2 accounts without a password, nobody can log in: a@test.jp, bare@test.jp; epost account passwd\n"
+            self.assertIn(told, self.remarked)
+        self.good("import", self.file("".join(f"u{number}\t\n" for number in range(7))))
+        self.assertIn("7 accounts without a password, nobody can log in: u0@test.jp, u1@", self.remarked)
+        self.assertIn("u4@test.jp …; epost", self.remarked)
+        self.good("import", self.file("c\tx\n"))
+        self.assertNotIn("log in", self.remarked)
+
+    def test_fromDos(self) -> None:
+        """A file that ends with Ctrl-Z, as DOS ended it, is one; so is a table that more is written into afterwards."""
+        self.write("accounts.dat", ACCOUNTS + "last\tx\t\ttest.jp\x1a")
+        self.good("import", self.file(EXPORT + "\x1a"))
+        self.assertTrue(self.proves("short", "pass1234"))
+        self.assertEqual(self.account("last").address.domain, "test.jp")
+
     def test_one(self) -> None:
         """One account is not several."""
         self.assertIn("1 account added, 0 updated", self.good("import", self.file("new\tx\n")))
