@@ -9,6 +9,7 @@ What only shows when the daemon is the user that it will be, a port that is take
 the start with the words that say so and with status 1.
 """
 
+import errno
 import os
 import resource
 import signal
@@ -152,7 +153,7 @@ class Daemon(MultiService):
             else:
                 endpoint.listen(door).addCallbacks(
                     self._ports.append,
-                    lambda failure, *which: self._noPort(failure.value, *which),
+                    lambda failure, *which: self._noPort(_unopened(failure.value), *which),
                     errbackArgs=(description, key),
                 )
 
@@ -464,6 +465,14 @@ def checkTls(settings: Settings, faults: list[Fault], notes: list[Fault], now: f
     if pairs is not None:
         read(pairs, faults, notes, now)
     trust(settings, faults)
+
+
+def _unopened(why: Exception) -> str:
+    """Why a port could not be opened, and what gives the right to it where that is missing."""
+    if getattr(getattr(why, "socketError", None), "errno", None) != errno.EACCES:
+        return str(why)
+    right = "root (twistd --uid USER …) or CAP_NET_BIND_SERVICE, which the units in etc/systemd give"
+    return f"{str(why).rstrip('.')}; it needs {right}"
 
 
 def _giveUp(words: str) -> None:
