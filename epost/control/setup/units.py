@@ -15,6 +15,7 @@ Wants=network-online.target
 [Service]
 User=epost
 StateDirectory=epost
+StateDirectoryMode=0700
 ExecStartPre=/opt/epost/bin/twistd epost-HALF --config /etc/epost/HALF.toml --check
 ExecStart=/opt/epost/bin/twistd --nodaemon --pidfile= epost-HALF --config /etc/epost/HALF.toml
 ExecReload=/bin/kill -HUP $MAINPID
@@ -55,5 +56,5 @@ def unit(plan: Plan, half: str, user: str) -> str:
     text = UNIT.replace("WHAT", what[half]).replace("HALF", half)
     text = text.replace(SERVICE, plan.twistd).replace(CONFIGURATION, plan.folder).replace("User=epost", f"User={user}")
     if plan.data != STATE:
-        text = text.replace("StateDirectory=epost", f"ReadWritePaths={plan.data}")
+        text = text.replace("StateDirectory=epost\nStateDirectoryMode=0700", f"ReadWritePaths={plan.data}")
     return text

@@ -27,6 +27,7 @@ class UnitTests(Case):
         for half in ("backend", "gateway"):
             sample = (ROOT / f"etc/systemd/epost-{half}.service").read_text("utf-8")
             self.assertEqual(units.unit(self.plan(), half, "epost"), sample)
+            self.assertIn("\nStateDirectory=epost\nStateDirectoryMode=0700\n", sample)
 
     def test_elsewhere(self) -> None:
         """In other places they name these, and may write there."""
