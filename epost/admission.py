@@ -180,18 +180,23 @@ class Target:
     @ivar inside: whether it is ours.
     @ivar exists: whether, being ours, it is somebody.
     @ivar relay: what makes it a relay domain's, being none of ours.
+    @ivar account: the only account in whose mailbox it ends; L{None} where it ends elsewhere, or in several.
     """
 
     inside: bool
     exists: bool
     relay: Destination | None
+    account: Account | None = None
 
 
 def target(directory: Directory, forward: Address) -> Target:
     """Look it up."""
     inside = directory.isInside(forward)
     relay = None if inside else directory.hops.relay(forward.domain)
-    return Target(inside, inside and directory.exists(forward), relay)
+    if not inside:
+        return Target(False, False, relay)
+    ends = directory.expand(forward)
+    return Target(True, directory.exists(forward), None, directory.accounts.find(ends[0]) if len(ends) == 1 else None)
 
 
 def decideRecipient(
@@ -339,7 +344,7 @@ class Admission:
         if not decision.accepts:
             return decision
         if known.inside:
-            return self._full(directory, forward) or decision
+            return self._full(directory, known, forward) or decision
         spent = self._spent(directory, writers(directory, client, path, sender), taken)
         if isinstance(spent, Because):
             return Decision(wording.sentTooMuch(), spent)
@@ -379,7 +384,7 @@ class Admission:
         first = all(map(directory.isInside, taken))
         return self._allowance.spend(people[0].address, people[0].details.allowed, first)
 
-    def _full(self, directory: Directory, forward: Address) -> Decision | None:
+    def _full(self, directory: Directory, known: Target, forward: Address) -> Decision | None:
         """
         The refusal of a recipient whose mail would find only full mailboxes; L{None} where there is room.
 
@@ -387,6 +392,8 @@ class Admission:
         """
         if self._inbox is None:
             return None
+        if known.account is not None:
+            return self._fullBox(directory, known.account, self._inbox)
         places = [directory.accounts.find(address) for address in directory.expand(forward)]
         named = directory.named(forward) if len(places) > 1 else ()
         if len(named) == 1 and named[0] in places:
