@@ -18,7 +18,7 @@ from zlib import crc32
 
 from twisted.internet.defer import Deferred, succeed
 
-from epost import errand, intake, returns
+from epost import drafts, errand, returns
 from epost.storage import draft, durable, inbox, letter, serial, spool
 from epost.storage.disk import IDisk
 from epost.storage.durable import Commits, Touched, Volume
@@ -106,13 +106,13 @@ def doAnswerAtOnce(patch: Patch) -> None:
 
 def doAnswerClients(patch: Patch) -> None:
     """Clients alone are answered before the disk has done it."""
-    commit = intake._Draft.commit
+    finish = drafts.Draft.finish
 
-    def early(self: intake._Draft) -> "Deferred[None]":
-        commit(self).addErrback(lambda failure: None)
+    def early(self: drafts.Draft) -> "Deferred[None]":
+        finish(self).addErrback(lambda failure: None)
         return succeed(None)
 
-    patch(intake._Draft, "commit", early)
+    patch(drafts.Draft, "finish", early)
 
 
 def doAnswerAfterOneSync(patch: Patch) -> None:
@@ -270,7 +270,7 @@ def doIgnoreFaults(patch: Patch) -> None:
 
 def doAwaitOneCopy(patch: Patch) -> None:
     """Of several copies of a message the client's 250 waits for the first alone."""
-    commit = intake._Branches.commit
+    finish = drafts.Branches.finish
 
     def early(self: Any) -> "Deferred[None]":
         heard: Deferred[None] = Deferred()
@@ -281,10 +281,10 @@ def doAwaitOneCopy(patch: Patch) -> None:
             return first().addCallbacks(heard.callback, heard.errback)
 
         draft.commit = told
-        commit(self).addErrback(lambda failure: None)
+        finish(self).addErrback(lambda failure: None)
         return heard
 
-    patch(intake._Branches, "commit", early)
+    patch(drafts.Branches, "finish", early)
 
 
 def doNotCheck(patch: Patch) -> None:
