@@ -7,7 +7,7 @@ E-Post's own logs, senderlog and receivelog, in E-Post's own lines (spec 6 and 7
 One file for each local day. Lines wait in memory for at most a second, so that a line costs about a microsecond; those
 of receivelog, ten for each message, wait as they were said and are written out together. What comes from outside is
 made safe: it cannot end a line or begin another. A disk that does not take the log never stops mail: the daemon's own
-log says so once, and how many lines are missing when it is over.
+log says so, and how many lines are missing when it takes it again, each once a minute at most.
 """
 
 import os
@@ -23,6 +23,7 @@ from epost.mail.address import Address
 from epost.mail.name import Name
 from epost.mail.reply import Reply
 from epost.mail.safe import LONGEST, safe
+from epost.storage.trouble import QUIET, Trouble
 
 BATCH = 65536  # characters that are written without waiting for the second to end
 LOT = 64  # times that something was said, kept as it was
@@ -51,6 +52,8 @@ class Journal:
         self._day = (0.0, 0.0)  # its first second, and the next day's
         self._torn = False
         self._missing = 0
+        self._told = float("-inf")  # when the log heard of them last
+        self._trouble = Trouble(clock.seconds)
 
     def add(self, now: float, line: str) -> None:
         """Take a line. @param line: ended by LF; safe."""
@@ -76,13 +79,13 @@ class Journal:
             try:
                 self._write(text)
             except OSError as error:
-                if not self._missing:
-                    self._log.error("{path}: {error!s}; mail goes on without this log", path=self._path, error=error)
+                self._trouble.tell(self._log, self._path, "mail goes on without this log", error)
                 self._missing += text.count("\n")
                 return
-            if self._missing:
+            now = self._clock.seconds()
+            if self._missing and not 0 <= now - self._told < QUIET:  # a disk that is all but full takes some lines
                 self._log.warn("{path}: {count} lines are missing", path=self._path, count=self._missing)
-                self._missing = 0
+                self._missing, self._told = 0, now
 
     def _write(self, text: str) -> None:
         """Add to the file; opened each time, so that an operator may move it away."""

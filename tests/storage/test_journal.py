@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -247,3 +248,23 @@ class ReceiveLogTests(JournalTestCase):
         self.log.lines(1, ["c"])
         self.log.flush()
         self.assertEqual(self.text(), "[06/Jul/2009:16:00:00], 00000001, c\n")
+
+    def test_allButFull(self) -> None:
+        """A disk that takes the log now and then is told twice a minute, and no missing line is forgotten."""
+        self.at(16, 0, 0)
+        path = f"{self.folder}/090706.log"
+        with capturedLogs() as events:
+            for _ in range(70):
+                self.clock.advance(1)
+                os.mkdir(path)
+                self.log.lines(1, ["a", "b"])
+                self.log.flush()
+                os.rmdir(path)
+                self.log.lines(1, ["c"])
+                self.log.flush()
+                os.remove(path)
+        said = [formatEvent(event).removeprefix(f"{path}: ") for event in events]
+        fault = f"mail goes on without this log: [Errno 21] Is a directory: '{path}'"
+        self.assertEqual(
+            said, [fault, "2 lines are missing", f"{fault}; 59 more like it before", "120 lines are missing"]
+        )
