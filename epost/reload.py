@@ -39,6 +39,7 @@ from epost.tables.lists import memberFiles
 from epost.tables.restriction import NAME, Restriction, readRestriction
 
 LOOK = 1.0  # seconds between two looks; a change is in force within two
+UNRESTRICTING = "is empty: it restricts nobody"
 
 Mark = tuple[int, int, int]
 
@@ -201,7 +202,7 @@ def _empty(texts: Texts) -> list[Fault]:
 
 def _unrestricting(name: str) -> Fault:
     """A table that restricts, and is empty when it is first read."""
-    return Fault(name, 1, "is empty: it restricts nobody", f"rules, or one line: {comment(name)}")
+    return Fault(name, 1, UNRESTRICTING, f"rules, or one line: {comment(name)}")
 
 
 def readDirectory(settings: Settings, faults: list[Fault], notes: list[Fault]) -> Directory:

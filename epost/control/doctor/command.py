@@ -103,6 +103,9 @@ def _read(file: str, kind: str, found: list[Finding]) -> tuple[Any, Any]:
         mend = f"expected {fault.expected}" if fault.expected else "mend the line"
         tables.wrong(f"{fault.file}:{fault.line}: {fault.why}", mend)
     for note in notes:
+        if note.why == reload.UNRESTRICTING:  # allowed, but a full disk leaves this, and the next start would take it
+            tables.wrong(f"{note.file}:{note.line}: {note.why}", f"what it held, from a backup; else {note.expected}")
+            continue
         tables.remark(
             f"{note.file}:{note.line}: {note.why}", note.expected and f"{note.expected}, if it is not meant so"
         )

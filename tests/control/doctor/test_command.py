@@ -13,9 +13,10 @@ from twisted.names import dns
 from twisted.trial.unittest import TestCase
 
 from epost.control.cert import pair
-from epost.control.doctor.command import configurations, domains, outermost, secured
+from epost.control.doctor.command import _read, configurations, domains, outermost, secured
+from epost.control.doctor.finding import Finding
 from epost.control.terminal import Failure
-from tests.control.doctor.cases import OUTER, REMARK, Case
+from tests.control.doctor.cases import OK, OUTER, REMARK, WRONG, Case
 from tests.net.dns import Zone
 from tests.system.pair import ROOT, Pair, freePorts
 
@@ -56,6 +57,20 @@ class ChoiceTests(Case):
     def test_noCertificate(self) -> None:
         """A server without certificate is remarked, with the command that makes one."""
         self.assertFound(secured(self.half("gateway").settings), REMARK, "there is none", "epost cert self --name mx")
+
+    def test_emptied(self) -> None:
+        """A table that restricts and has 0 octets, as a full disk leaves it, is wrong; one that says so is not."""
+        half = self.half("backend", {"accounts.toml": ""}, domains={"details": "accounts.toml"})
+        folder = half.settings.folder.parent
+        for text, state in (("", WRONG), ("# none\n", OK)):
+            (folder / "accounts.toml").write_text(text)
+            found: list[Finding] = []
+            _read(str(folder / "backend.toml"), "backend", found)
+            self.assertEqual(found[0].state, state, found)
+        (folder / "accounts.toml").write_text("")
+        found = []
+        _read(str(folder / "backend.toml"), "backend", found)
+        self.assertFound(found, WRONG, "accounts.toml:1: is empty: it restricts nobody", "from a backup; else rules")
 
     def test_outermost(self) -> None:
         """The gateway; a back-end alone where no gateway stands before it."""
