@@ -8,9 +8,10 @@ the machine can read it (proc(5), cmdline).
 import getpass
 import sys
 
-from epost.control.terminal import Failure, oneLine
+from epost.control.terminal import Failure, counted, oneLine, remark
 from epost.login import schemes
 
+SHORT = 8  # characters; a password with fewer is remarked (NIST SP 800-63B 5.1.1.1)
 LONGEST = 1024  # octets of a line of standard input that is a password
 
 
@@ -24,8 +25,11 @@ def secret(stdin: bool, whose: str, scram: bool = True, keepClear: bool = False)
     @param keepClear: whether it can be read there.
     @raise Failure: there is none, the two are not the same, or it cannot be a password.
     """
+    password = _password(stdin, whose)
+    if len(password) < SHORT:
+        remark(f"a password of {counted(len(password), 'character')} is soon guessed: take {SHORT} or more")
     try:
-        return schemes.made(_password(stdin, whose), scram, keepClear)
+        return schemes.made(password, scram, keepClear)
     except schemes.SchemeError as error:
         raise Failure(f"the password: {error}, expected {error.expected}") from None
 

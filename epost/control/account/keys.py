@@ -128,6 +128,11 @@ def readChanges(pairs: Iterable[str], reply: dict[str, Any]) -> Changes:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         key = KEYS.get(name)
+        if key is None and not equals:  # it may be a password, and is not repeated
+            raise Failure(
+                "an argument that is no KEY=VALUE. Is it a password? It is asked for, or read from standard input with "
+                "--stdin; on the command line everybody on this machine could read it"
+            )
         if key is None or not equals:
             raise Failure(f"{oneLine('an argument', pair)}: expected KEY=VALUE, KEY one of {', '.join(KEYS)}")
         try:

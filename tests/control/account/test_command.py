@@ -41,6 +41,13 @@ class AddTests(ShellTestCase):
         self.good("add", "kacho")
         self.assertTrue(self.proves("kacho", "one"))
 
+    def test_short(self) -> None:
+        """A password that is soon guessed is taken, and remarked."""
+        self.good("add", "kacho", "--stdin", stdin=b"x")
+        self.assertEqual(self.remarked, "a password of 1 character is soon guessed: take 8 or more\n")
+        self.good("passwd", "kacho", "--stdin", stdin="表1234567".encode())
+        self.assertEqual(self.remarked, "")
+
     def test_noTerminal(self) -> None:
         """A script that forgets --stdin is told, and never waits."""
         self.assertIn("--stdin", self.refused("add", "kacho", stdin=b"geheim\n"))
@@ -49,6 +56,9 @@ class AddTests(ShellTestCase):
         """No option takes a password."""
         for words in (["--password", "geheim"], ["--password=geheim"], ["geheim"]):
             self.assertIn(self.run_("account", "add", "kacho", *words), (1, 2))
+            self.assertNotIn("KEY one of", self.remarked)
+        self.assertIn("Is it a password?", self.remarked)
+        self.assertNotIn("geheim", self.remarked)
         self.assertEqual(self.octets(), ACCOUNTS.encode())
 
     def test_withKeys(self) -> None:
@@ -533,7 +543,7 @@ class MailboxTests(ShellTestCase):
             self.assertEqual(aside.parent.name, REMOVED)
             self.assertFalse((self.inbox / "user1").exists())
             self.patch(time, "time", lambda: 2e9)
-            self.good("add", "user1", "--stdin", stdin=b"x")
+            self.good("add", "user1", "--stdin", stdin=b"geheimnis")
             self.assertEqual(self.remarked, "")
             self.letter(self.inbox / "user1", "B0000000001")
             (self.inbox / "user1/sender.dat").touch()
