@@ -10,6 +10,7 @@ import ipaddress
 import os
 import socket
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -46,6 +47,10 @@ def selfSigned(options: argparse.Namespace) -> int:
             raise Failure(f"{path} is there already; nothing was made", LEFT)
     try:
         with unmade() as undoings:
+            if not folder.is_dir():
+                undoings.append(partial(os.rmdir, folder))  # before it is made; nothing but an empty one is removed
+                folder.mkdir()
+                syncFolder(str(folder.parent))
             for path, (octets, mode) in paths.items():
                 createAmong(undoings, str(path), octets, mode)
             syncFolder(str(folder))

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
+from epost.control import cert
 from epost.control.main import main
 from epost.net.tls import Pairs, names, read
 
@@ -65,11 +66,21 @@ class SelfTests(SynchronousTestCase):
             self.assertFalse((self.folder / other).exists())
 
     def test_notMade(self) -> None:
-        """A name that is none and a folder that is not there leave nothing behind."""
-        for words in (("--name", "a b"), ("--name", "mx.test.jp", "--out", str(self.folder / "gone"))):
+        """A name that is none and a folder that cannot be made leave nothing behind."""
+        for words in (("--name", "a b"), ("--name", "mx.test.jp", "--out", str(self.folder / "gone/gone"))):
             status, _, err = run(*words)
             self.assertEqual(status, 1)
             self.assertTrue(err)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_folder(self) -> None:
+        """A folder that is not there is made, and is gone again where the pair could not be."""
+        new = self.folder / "new"
+        self.assertEqual(run("--name", "mx.test.jp", "--out", str(new))[0], 0)
+        self.assertEqual({path.name for path in new.iterdir()}, {"cert.pem", "key.pem"})
+        self.patch(cert, "createAmong", lambda *given: os.stat(self.folder / "none"))
+        self.assertEqual(run("--name", "mx.test.jp", "--out", str(self.folder / "other"))[0], 1)
+        self.assertFalse((self.folder / "other").exists())
 
     def test_interrupted(self) -> None:
         """Ctrl-C, and what ends a process or its terminal, leave nothing behind; the process is as it was."""
