@@ -231,7 +231,8 @@ class Limits:
     connections_per_address: int = key(
         forms.count(1),
         200,
-        "Connections at one time from one IP address. Machines of the table gateway and of true lines are exempt.",
+        "Connections at one time from one IP address; of IPv6 from one network of 64 bits, and four times as many from "
+        "one of 48. Machines of the table gateway and of true lines are exempt.",
     )
     errors: int = key(forms.count(1), 20, "Wrong commands after which a connection is closed.")
     received: int = key(forms.count(1), 100, "Received fields above which a message is refused as going in circles.")

@@ -19,6 +19,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from epost.mail.reply import Reply
 from epost.smtp import wording
 
+SITE = 4  # times as many connections as a /64 a /48 may have, as with failed logins
+
 
 class Member(Protocol):
     """What the crowd asks of a connection."""
@@ -44,7 +46,7 @@ class Crowd:
 
     @ivar host: our name, for the 421.
     @ivar connections: places in all.
-    @ivar perAddress: places for one IP address.
+    @ivar perAddress: places for one IP address; of IPv6 for a /64, and for a /48 L{SITE} times as many.
     """
 
     def __init__(self, host: str, connections: int, perAddress: int) -> None:
@@ -67,7 +69,8 @@ class Crowd:
         @return: why it must leave, or L{None}.
         """
         reply = self._refusal(address, exempt)
-        self._addresses[_owner(address)] += 1
+        for owner in _owners(address):
+            self._addresses[owner] += 1
         if reply is None:
             self._idle[member] = None
         else:
@@ -77,8 +80,12 @@ class Crowd:
     def _refusal(self, address: str, exempt: bool) -> Reply | None:
         if self._closed is not None:
             return wording.shuttingDown(self.host)
-        if not exempt and self._addresses[_owner(address)] >= self.perAddress:
-            return wording.tooManyConnections(self.host)
+        if not exempt:
+            places = self.perAddress
+            for owner in _owners(address):
+                if self._addresses[owner] >= places:
+                    return wording.tooManyConnections(self.host)
+                places *= SITE
         if len(self) >= self.connections:
             if not self._idle:
                 return wording.busy(self.host)
@@ -91,10 +98,10 @@ class Crowd:
         """A connection is gone."""
         self._idle.pop(member, None)
         self._busy.discard(member)
-        owner = _owner(address)
-        self._addresses[owner] -= 1
-        if not self._addresses[owner]:
-            del self._addresses[owner]
+        for owner in _owners(address):
+            self._addresses[owner] -= 1
+            if not self._addresses[owner]:
+                del self._addresses[owner]
         if self._closed is not None and not len(self) and not self._closed.called:
             self._closed.callback(None)
 
@@ -136,11 +143,15 @@ class Crowd:
 
 
 @lru_cache(maxsize=4096)
-def _owner(address: str) -> str:
-    """Whose address it is, as far as one can tell: of IPv6 everybody has a whole /64 (RFC 6177)."""
+def _owners(address: str) -> tuple[str, ...]:
+    """
+    Whose address it is, as far as one can tell: of IPv6 everybody has a whole /64 (RFC 6177), and perhaps the /48
+    around it, which may be many small customers too.
+    """
     if ":" not in address:
-        return address
-    return str(ip_network((address, 64), strict=False))
+        return (address,)
+    network = ip_network((address, 64), strict=False)
+    return str(network), str(network.supernet(new_prefix=48))
 
 
 def _cancel(result: None, call: IDelayedCall) -> None:

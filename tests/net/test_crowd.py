@@ -87,6 +87,16 @@ class CrowdTests(SynchronousTestCase):
         crowd.left(first, "2001:db8::1")
         self.assertIsNone(self.arrive(crowd, "2001:db8::2")[1])
 
+    def test_limitOfASite(self) -> None:
+        """Whose /48 is full of networks has four times the limit of one in them; the next /48 has its own."""
+        crowd = Crowd("mx.test", connections=99, perAddress=1)
+        guests = [self.arrive(crowd, f"2001:db8:1:{number}::1") for number in range(5)]
+        self.assertEqual([refusal is None for _, refusal in guests], [True] * 4 + [False])
+        self.assertIsNone(self.arrive(crowd, "2001:db8:2::1")[1])
+        crowd.left(guests[4][0], "2001:db8:1:4::1")
+        crowd.left(guests[0][0], "2001:db8:1::1")
+        self.assertIsNone(self.arrive(crowd, "2001:db8:1:9::1")[1])
+
     def test_exemptMachine(self) -> None:
         """A machine of the tables has no limit of its own."""
         crowd = Crowd("mx.test", connections=9, perAddress=1)
