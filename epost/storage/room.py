@@ -28,6 +28,7 @@ from epost.storage.trouble import QUIET
 OCTETS, FILES = 64 * 2**20, 1000  # what is kept free where nobody says how much
 PART = 20  # and then it is at most this part of the file system: a small one must take mail too
 PAUSE = 0.1  # seconds between two looks
+BLOCK = 4096  # octets; a file takes up to so many more than it has
 AGAIN = 1.25  # times the reserve must be free until it is over: on the mark itself it would begin every second
 
 
@@ -98,6 +99,7 @@ class Room:
     def lacks(self, octets: int, files: int = 0) -> bool:
         """See L{IRoom}."""
         left = self._now()
+        octets += files * BLOCK
         lacking = octets > left.octets - self._octetsPromised or files > left.files - self._filesPromised
         if lacking and files and left.octets >= 0:  # else the log has been told that new mail is refused
             self._tellCopies(octets, files, left)
@@ -111,6 +113,7 @@ class Room:
         """See L{IRoom}."""
         if self.lacks(octets, files):
             return False
+        octets += files * BLOCK
         self._promises[message] = octets, files
         self._octetsPromised += octets
         self._filesPromised += files

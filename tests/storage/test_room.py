@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from epost.interfaces import IRoom
 from epost.storage.disk import Disk, Free
-from epost.storage.room import Room
+from epost.storage.room import BLOCK, Room
 from tests.world.disk import World
 
 MANY = 2**40
@@ -101,15 +101,16 @@ class RoomTests(SynchronousTestCase):
         globalLogPublisher.addObserver(self.told)
         self.addCleanup(globalLogPublisher.removeObserver, self.told)
         room = self.room()
-        self.disk.left["/work/incoming"] = Free(11_000, 110, MANY, MANY)
+        self.disk.left["/work/incoming"] = Free(501_000, 110, MANY, MANY)
         room.promise("B1", 6000, 60)
         for _ in range(100):
             room.lacks(5000, 50)
             self.clock.advance(1)
         words = (
-            "a message that needs 5,000 octets in 50 files is refused (452): 10,000 and 100 are free above what is kept"
+            "a message that needs 209,800 octets in 50 files is refused (452): "
+            "500,000 and 100 are free above what is kept, of which 251,760 and 60 are promised to others"
         )
-        self.assertEqual(self.said, [f"{words}, of which 6,000 and 60 are promised to others"] * 2)
+        self.assertEqual(self.said, [words] * 2)
         self.disk.left["/work/incoming"] = Free(0, 0, MANY, MANY)
         self.clock.advance(100)
         room.lacks(5000, 50)
@@ -119,18 +120,29 @@ class RoomTests(SynchronousTestCase):
     def test_promised(self) -> None:
         """What was accepted for many mailboxes has its room until it is there: no other message gets that."""
         room = self.room()
-        self.disk.left["/work/incoming"] = Free(11_000, 110, MANY, MANY)
-        self.assertFalse(room.promise("B1", 10_001, 0) or room.promise("B1", 0, 101))
+        self.disk.left["/work/incoming"] = Free(1000 + 10_000 + 100 * BLOCK, 110, MANY, MANY)
+        self.assertFalse(room.promise("B1", 10_001, 100) or room.promise("B1", 0, 101))
         self.assertTrue(room.promise("B1", 6000, 60))
+        self.assertEqual([room.lacks(octets, 40) for octets in (4000, 4001)], [False, True])
+        self.assertTrue(room.promise("B2", 0, 40))
         self.assertEqual([room.lacks(octets) for octets in (4000, 4001)], [False, True])
-        self.assertEqual([room.lacks(0, files) for files in (40, 41)], [False, True])
-        self.assertFalse(room.promise("B2", 4001, 0))
-        self.assertTrue(room.promise("B2", 4000, 0))
+        self.assertFalse(room.promise("B3", 4001, 0))
+        self.assertTrue(room.promise("B3", 4000, 0))
         self.assertTrue(room.lacks(1))
         self.assertFalse(room.low())  # what is promised is free still
-        for message in ("B1", "B2", "B2", "B3"):
+        for message in ("B1", "B2", "B2", "B3", "B4"):
             room.end(message)
         self.assertEqual([room.lacks(octets, 100) for octets in (10_000, 10_001)], [False, True])
+
+    def test_filesPromised(self) -> None:
+        """So are files, where octets are no matter."""
+        room = self.room()
+        self.disk.left["/work/incoming"] = Free(MANY, 110, MANY, MANY)
+        self.assertFalse(room.promise("B1", 0, 101))
+        self.assertTrue(room.promise("B1", 0, 60))
+        self.assertEqual([room.lacks(0, files) for files in (40, 41)], [False, True])
+        room.end("B1")
+        self.assertEqual([room.lacks(0, files) for files in (100, 101)], [False, True])
 
     def test_default(self) -> None:
         """Where nobody says how much, it is a twentieth, at most 64 MiB and 1000 files."""
