@@ -478,6 +478,16 @@ class OutcomeTests(DispatchCase):
         self.inbox.ticks.tick()
         self.assertEqual(self.copied, ["B0000000186", "B0000000187"])
 
+    def test_roomOfWhatIsGone(self) -> None:
+        """Nor is any kept for what was lost while it waited for its turn."""
+        self.limits = Limits(open=1)
+        self.start()
+        self.inbox.ticks.manual = True
+        self.accept("user1@test.jp", "bucho@test.jp")
+        self.spool.remove(self.accept("user1@test.jp", "bucho@test.jp"))
+        self.inbox.ticks.tick()
+        self.assertEqual(sorted(self.copied), ["B0000000186", "B0000000187"])
+
     def test_manyMailboxes(self) -> None:
         """What goes into mailboxes is recorded in one write, each with its outcome; a full one holds up no other."""
         records: list[tuple[Attempt, ...]] = []

@@ -111,8 +111,8 @@ class ExpansionTests(SynchronousTestCase):
         boxes = {Local("user1", "test.jp"), Local("bucho", "test.jp")}
         self.assertEqual(self.expansion.routes(plain), boxes | {Onward("y.example")})
         members = boxes | {Onward("x.example"), Onward("home.example")}
-        for _ in range(2):
-            self.assertEqual(self.expansion.routes(listed), members)
+        self.assertEqual(self.expansion.routes(listed), members)
+        self.assertIs(self.expansion.routes(listed), self.expansion.routes(listed))
         self.there = directory(gateway="x.example, hold\n")
         self.assertEqual(
             self.expansion.routes(listed), members - {Onward("x.example")} | {Held('gateway:1 "x.example, hold"')}

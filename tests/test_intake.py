@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from epost.drafts import Promising
+from epost.drafts import Draft, Promising
 from epost.intake import Intake, Marks
 from epost.interfaces import IDraft, IExpansion, IIntake, IReplies, IRoom
 from epost.mail.address import Address, parseAddress
@@ -16,12 +16,13 @@ from epost.mail.copy import Copy
 from epost.mail.decision import Client
 from epost.mail.entry import Attempt, Entry
 from epost.mail.envelope import Envelope
+from epost.mail.heading import Heading
 from epost.mail.reply import Refused, Reply
 from epost.mail.route import Held, Local, Onward, Route
 from epost.smtp import wording
 from tests.japan import QUEUED, useJapanTime
 from tests.recorders import SenderLogRecorder
-from tests.storage.memory import MemoryInbox, MemoryRoom, MemorySerial, MemorySpool
+from tests.storage.memory import MemoryDraft, MemoryInbox, MemoryRoom, MemorySerial, MemorySpool, Ticks
 
 OFFICE = Client("192.168.0.10", "pc.test.jp")
 RECEIVED = (
@@ -190,6 +191,16 @@ class IntakeTests(SynchronousTestCase):
             draft.write(b"x" * 10)
             self.assertEqual(self.failureResultOf(draft.commit(), Refused).value.reply, wording.diskFull())
             self.assertEqual((self.spool.entries, self.inbox.boxes, self.accepted), ({}, {}, []))
+        store = MemoryDraft(Ticks(), lambda content: None)
+        given = Draft(self.room, store, b"", Heading(9), lambda size: None)
+        self.room.octets = -1
+        given.write(b"a")
+        self.assertTrue(store.discarded)
+        self.room.octets = 10
+        draft = self.take(b"", "user1@test.jp")
+        self.room.octets = -1
+        draft.write(b"a: b\r\n\r\n")  # all of it came with the first part, for which there was room
+        self.successResultOf(draft.commit())
 
     def test_roles(self) -> None:
         """The parts claim their roles."""

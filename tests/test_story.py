@@ -10,6 +10,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from epost.storage.room import BLOCK, OCTETS
 from tests.seed import NOTICE, NOTICE_READINGS, READINGS, RECEIVELOG, REFUSED, SENDERLOG, numbered, read
 from tests.world.client import Client
 from tests.world.town import Town
@@ -173,6 +174,22 @@ class StoryTests(SynchronousTestCase):
         middle, last = [line.replace("0185", "0186") for line in read(SENDERLOG).splitlines()[:2]]
         self.assertEqual(self.log(town, "backend/senderlog"), [last, middle, last] * 2)
         self.assertEqual(self.log(town, "gateway/receivelog"), [])
+
+    def test_roomForCopies(self) -> None:
+        """Where the disk has room for the copies of one message one is taken after the other; for fewer, none."""
+        town = Town(self)
+        disk = town.disks["backend"]
+        for number in (186, 187):
+            disk.room = OCTETS + 3 * BLOCK
+            accepted = town.submit("baito@test.jp", "user1@test.jp", "kacho@test.jp")
+            self.assertEqual(accepted, f"250 2.0.0 Message received ok. <B0000000{number}>")
+            town.net.run(10)
+        self.assertEqual((len(town.box("user1")), len(town.box("kacho")), town.queue("backend")), (2, 2, []))
+        disk.room = OCTETS + BLOCK
+        client = Client(town.desk, "192.168.0.102")
+        client.reply()
+        client.say("EHLO pc", "MAIL FROM:<baito@test.jp>", "RCPT TO:<user1@test.jp>", "RCPT TO:<kacho@test.jp>")
+        self.assertEqual(client.say("DATA")[:9], "452 4.3.1")
 
     def test_fromOutside(self) -> None:
         """The outside may write to kacho, to nobody who is not there, and to nobody else through us."""

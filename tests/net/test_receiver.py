@@ -88,7 +88,7 @@ class House:
     @ivar data: is called at DATA, and may raise L{Refused}.
     @ivar end: gives what C{commit} returns.
     @ivar drafts: all messages.
-    @ivar sizes: what was announced of each.
+    @ivar sizes: what was announced of each, at MAIL and at DATA.
     @ivar back: the recipients for whom what was counted was given back. It is counted for each.
     """
 
@@ -132,6 +132,7 @@ class House:
 
     def open(self, name: Name, client: Peer, envelope: Envelope, size: int = 0) -> Draft:
         """DATA."""
+        self.sizes.append(size)
         self.data()
         self.drafts.append(Draft(name, envelope, lambda: self.end()))
         return self.drafts[-1]
@@ -601,10 +602,11 @@ class ReceiverTests(ReceiverCase):
         self.assertEqual(told, ["451 4.3.0 no", "503 5.5.1 Bad sequence of commands, send MAIL first."])
 
     def test_announcedSize(self) -> None:
-        """Whoever gives the number is told what size was announced."""
+        """Whoever gives the number is told what size was announced, and so is who takes the content."""
         client = self.client("EHLO pc")
-        client.hear("MAIL FROM:<a@b.c> SIZE=1234", "RSET", "MAIL FROM:<a@b.c>")
-        self.assertEqual(self.house.sizes, [1234, 0])
+        client.hear("MAIL FROM:<a@b.c> SIZE=1234", "RCPT TO:<d@e.f>", "DATA", ".")
+        client.hear("MAIL FROM:<a@b.c>", "RCPT TO:<d@e.f>", "DATA", ".")
+        self.assertEqual(self.house.sizes, [1234, 1234, 0, 0])
 
     def test_noRoom(self) -> None:
         """Where there is no room DATA is put off; the recipients stay, and a second DATA may do."""
