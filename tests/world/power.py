@@ -14,6 +14,7 @@ the power goes as well, so that nothing counts that was not proved.
 """
 
 import errno
+import gc
 import sys
 import tempfile
 import traceback
@@ -52,6 +53,9 @@ class Scope:
         self.deaf = False  # a program whose power has gone may still say much
         self._folder = folder
         self._cleanups: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+        # What a dead program leaves logs when it is collected: not while somebody else writes to the same log.
+        gc.disable()
+        self.addCleanup(gc.enable)
         globalLogPublisher.addObserver(self._logged)
         self.addCleanup(globalLogPublisher.removeObserver, self._logged)
 
