@@ -27,6 +27,8 @@ PARTS = 64  # kept apart at most: an object of two octets takes forty, and a cli
 class Draft(ABC):
     """A draft. @ivar path: where its file is made."""
 
+    quick = True  # what is long is written before the commit
+
     def __init__(self, disk: IDisk, commits: Commits, path: str) -> None:
         self.path = path
         self.disk = disk

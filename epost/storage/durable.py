@@ -8,7 +8,8 @@ two ticks of many works lies L{PAUSE}, unless some wait for their second: whoeve
 one sync more costs them all.
 
 The thread does what must be waited for, and as little else as it can: at each call to the system it gives away the
-interpreter and has to wait for it again. So descriptors are closed by the reactor's thread.
+interpreter and has to wait for it again, and the reactor's thread then for it. So what is quick is done by the reactor's
+thread when a tick begins, and descriptors are closed by it; the thread does not run meanwhile.
 
 After a sync that failed every work of the tick ends with 451 and is undone. Nothing of it is synced again as proof: a
 second fsync may report success for what was lost. What comes later writes new files. So ends, when its turn has come,
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 from epost.mail.reply import Refused, Reply
 from epost.storage.disk import IDisk
@@ -112,11 +113,14 @@ class Touched:
 
 
 class IWork(Interface):
-    """Something that is to be made durable. The first two methods run in the committing thread."""
+    """Something that is to be made durable."""
+
+    quick = Attribute("Whether its phases take no longer than to make one short file: they need no thread.")
 
     def step(touched: Touched) -> bool:
         """
-        Do the next phase; it is called only when what the phase before touched is synced.
+        Do the next phase; it is called only when what the phase before touched is synced. In the committing thread, or
+        between its ticks in the reactor's.
 
         @return: whether all is done when what this phase touched is synced.
         @raise OSError, Refused: this work alone fails.
@@ -132,6 +136,8 @@ class IWork(Interface):
 @implementer(IWork)
 class Nothing:
     """A work that only waits for a tick."""
+
+    quick = True
 
     def step(self, touched: Touched) -> bool:
         """One tick is enough."""
@@ -249,11 +255,12 @@ class Commits:
         self._sizes = (min(len(self._queue), GROUP), self._sizes[0])
         group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
         alongside, self._alongside = self._alongside, {}
-        self._callInThread(self._tick, group, alongside)
-
-    def _tick(self, group: list[_Waiting], alongside: dict[str, tuple[str, Volume]]) -> None:
-        """One tick, in the committing thread."""
         touched = Touched()
+        faults = self._step([waiting for waiting in group if waiting.work.quick], touched)
+        self._callInThread(self._tick, group, alongside, touched, faults)
+
+    def _step(self, group: list[_Waiting], touched: Touched) -> list[Exception]:
+        """Do the next phase of each. @return: what went wrong."""
         faults: list[Exception] = []
         for waiting in group:
             try:
@@ -263,6 +270,17 @@ class Commits:
             except Exception as error:  # a bug in one work must not end the others unanswered
                 faults.append(error)
                 waiting.refused = refusal(error) if isinstance(error, OSError) else Refused(FAILED)
+        return faults
+
+    def _tick(
+        self,
+        group: list[_Waiting],
+        alongside: dict[str, tuple[str, Volume]],
+        touched: Touched,
+        faults: list[Exception],
+    ) -> None:
+        """One tick, in the committing thread."""
+        faults += self._step([waiting for waiting in group if not waiting.work.quick], touched)
         faults += self._open(touched, alongside)
         try:
             self.sync(touched)

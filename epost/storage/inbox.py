@@ -235,7 +235,9 @@ class MailDraft(Draft):
 
 
 class Delivery(MailDraft):
-    """A message that is copied from the queue, in the committing thread."""
+    """A message that is copied from the queue, in the committing thread: it may be long."""
+
+    quick = False
 
     def __init__(self, inbox: "Inbox", disk: IDisk, commits: Commits, box: Box, name: str, heading: bytes) -> None:
         super().__init__(inbox, disk, commits, box, name, heading)

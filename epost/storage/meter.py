@@ -175,6 +175,8 @@ class Meter:
 class Recount:
     """A count beside the messages."""
 
+    quick = False
+
     def __init__(self, meter: Meter, count: Count, began: float, changed: Callable[[], object]) -> None:
         self._meter = meter
         self._count = count

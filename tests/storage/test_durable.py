@@ -21,7 +21,8 @@ from tests.world.story import BOX, Story
 class Trace:
     """A work that notes what is done with it. @ivar step: what its phases do, in order."""
 
-    def __init__(self, *phases: Callable[[], bool]) -> None:
+    def __init__(self, *phases: Callable[[], bool], quick: bool = False) -> None:
+        self.quick = quick
         self.phases = list(phases)
         self.notes: list[str] = []
 
@@ -145,6 +146,39 @@ class CommitsTests(SynchronousTestCase):
         self.story.mail()
         self.story.turns.run()
         self.assertEqual(len(self.syncs()), 3)
+
+    def test_quick(self) -> None:
+        """What is quick is done when a tick begins, by whoever begins it; what may be long in the thread, and undone."""
+        self.start("auto")
+        jobs: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+        commits = Commits(self.world, "auto", lambda f, *a: jobs.append((f, a)), self.story.turns.callFromThread)
+
+        def full() -> bool:
+            raise OSError(errno.ENOSPC, "full")
+
+        first = Nothing()
+        commits.commit(first)
+        quick = Trace(lambda: False, lambda: True, quick=True)
+        slow = Trace(lambda: True)
+        broken = Trace(full, quick=True)
+        ends = [commits.commit(work) for work in (slow, quick, broken)]
+        for expected in (
+            ([], [], []),  # the first tick, in which there is nothing but what waits
+            ([], ["step"], ["step"]),
+        ):
+            self.assertEqual((slow.notes, quick.notes, broken.notes), expected)
+            function, arguments = jobs.pop()
+            function(*arguments)
+            self.story.turns.run()
+        self.assertEqual((slow.notes, broken.notes), (["step", "durable"], ["step", "undo", "failed"]))
+        self.assertEqual(quick.notes, ["step", "step"])
+        function, arguments = jobs.pop()
+        function(*arguments)
+        self.story.turns.run()
+        self.assertEqual(quick.notes, ["step", "step", "durable"])
+        self.assertEqual(self.failureResultOf(ends.pop(), Refused).value.reply.code, 452)
+        for end in ends:
+            self.successResultOf(end)
 
     def test_oneCallForAGroup(self) -> None:
         """The reactor is called once for each group."""
