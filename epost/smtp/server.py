@@ -390,7 +390,7 @@ class ServerSession:
         settings, client = self._settings, self.client
         extensions = settings.extensions(client.known)
         if settings.startTls and not client.tls:
-            extensions += ("STARTTLS",)
+            extensions = ("STARTTLS", *extensions)  # gsasl overlooks it in the last line
         if self._mechanisms and client.account is None:
             extensions += (f"AUTH {' '.join(self._mechanisms)}",)
         return extensions
