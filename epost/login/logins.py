@@ -363,6 +363,8 @@ class Login:
             self._logins.succeeded(self._visit, self._account)
             self._talk = None
             return Outcome(wording.loggedIn(), self._account.address)
+        except sasl.Unbound:
+            return Outcome(wording.unknownBinding())  # no guess: neither counted nor held up
         except sasl.Malformed as error:
             why = str(error)
         except sasl.Denied as error:
@@ -385,8 +387,12 @@ class Login:
 
 
 def _bound(client: Client, binding: Binding | None) -> Binding | None:
-    """The channel bindings of a connection; L{None} where it has none."""
-    if binding is None or not client.tls or all(binding(name) is None for name in sasl.BINDINGS):
+    """
+    The channel bindings of a connection; L{None} where -PLUS is not offered.
+
+    Without tls-exporter, before TLS 1.3, it is not: there clients choose -PLUS for tls-unique, which we do not have.
+    """
+    if binding is None or not client.tls or binding("tls-exporter") is None:
         return None
     return binding
 

@@ -49,6 +49,10 @@ class Denied(Exception):
         self.name = name
 
 
+class Unbound(Exception):
+    """A channel binding that the connection does not have: nothing was tried yet. Another mechanism may do."""
+
+
 @dataclass(slots=True)
 class Password:
     """
@@ -160,7 +164,7 @@ def scram(
     if plus:
         bound = (binding and opened[3] in BINDINGS and binding(opened[3])) or b""
         if not bound:
-            raise Malformed("an unknown channel binding")
+            raise Unbound  # RFC 5802 6: it must fail, and by its kind alone; gsasl knows tls-unique before TLS 1.3
     elif opened[2] == "y" and binding is not None:
         # The client did not see the -PLUS that we offered: somebody between us took it away (RFC 5802 6).
         raise Denied(name, "the list of mechanisms was changed on its way")

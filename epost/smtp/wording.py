@@ -245,6 +245,11 @@ def unknownMechanism() -> Reply:
     return Reply(504, ("Unrecognized authentication mechanism.",), "5.5.4")
 
 
+def unknownBinding() -> Reply:
+    """A channel binding that the connection does not have."""
+    return Reply(504, ("Unrecognized channel binding.",), "5.5.4")
+
+
 def tlsFirst() -> Reply:
     """No password in clear."""
     return Reply(538, ("Encryption required for requested authentication mechanism.",), "5.7.11")

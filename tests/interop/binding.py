@@ -29,7 +29,7 @@ from tests.interop.submitting import PASSWORD, WAYS
 from tests.system.pair import Pair, Sections, freePorts, waitUntil
 
 PLUS, PLAIN = "SCRAM-SHA-256-PLUS", "PLAIN"
-CIPHERS = {"1.3": "tls TLS_", "1.2": "tls ECDHE-"}  # as the Received field has them
+TAKEN = {"1.3": (PLUS, "tls TLS_"), "1.2": ("SCRAM-SHA-256", "tls ECDHE-")}  # ciphers as the Received field has them
 BOUND = "another channel binding"
 SCRAMP = Client(
     "scramp",
@@ -48,8 +48,7 @@ def binding(folder: Path, report: Report) -> None:
     ports = dict(zip(WAYS, freePorts(2), strict=True))
     backend: Sections = {
         "tls": {"certificates": [["cert/cert.pem", "cert/key.pem"]]},
-        # gsasl looks for "250-STARTTLS" and does not find it in the last line; with AUTH in clear it is not the last.
-        "login": {"delay": 0, "failures": 1000, "failures_per_address": 1000, "clear": ["127.0.0.1"]},
+        "login": {"delay": 0, "failures": 1000, "failures_per_address": 1000},
         "submission": {
             "listen": [f"tcp:{ports['starttls']}:interface=127.0.0.1"],
             "listen_tls": [f"tcp:{ports['tls']}:interface=127.0.0.1"],
@@ -81,6 +80,10 @@ class Refusals:
         line = f"login failed: user=<.*> address=127.0.0.1 mechanism={mechanism} why={why}"
         waitUntil(line, lambda: re.search(line, self._pair.backend.log()[self._begin :]))
 
+    def none(self) -> None:
+        """@raise AssertionError: a login counts as failed."""
+        assert "login failed" not in self._pair.backend.log()[self._begin :]
+
 
 class Gsasl:
     """GNU SASL's own client: it logs in, by STARTTLS alone, and sends no mail."""
@@ -96,13 +99,15 @@ class Gsasl:
         check = partial(report.check, "gsasl")
         check(f"STARTTLS, TLS 1.3, AUTH {PLUS} with tls-exporter: logged in, each has proved itself", self.exporter)
         check(f"STARTTLS, TLS 1.3, AUTH {PLUS}: a wrong password is refused", self.wrong)
-        check(f"STARTTLS, TLS 1.2, where it knows tls-unique alone: AUTH {PLUS} is refused", self.unique)
+        check(f"STARTTLS, TLS 1.2, AUTH {PLUS} with tls-unique, though not offered: 504, no failed login", self.unique)
+        check("STARTTLS, TLS 1.2, which mechanism it likes: SCRAM-SHA-256, no failed login", self.likes)
         check("STARTTLS, TLS 1.2, AUTH SCRAM-SHA-256 without a binding: logged in", self.unbound)
         check(f"somebody between: AUTH PLAIN goes through him, AUTH {PLUS} is refused", self.between)
 
     def _login(self, port: int, mechanism: str, *more: str, password: str = PASSWORD) -> tuple[bool, str]:
         """Whether it is logged in, and the dialogue, with what it holds in base64."""
-        command = ["gsasl", "--smtp", "--verbose", "--connect", f"{HOST}:{port}", "--mechanism", mechanism]
+        command = ["gsasl", "--smtp", "--verbose", "--connect", f"{HOST}:{port}"]
+        command += ["--mechanism", mechanism] if mechanism else []
         command += ["--authentication-id", BUCHO, "--password", password, *more]
         command.append(f"--x509-ca-file={self._trusted[port]}")
         done = subprocess.run(
@@ -132,8 +137,22 @@ class Gsasl:
 
     def unique(self) -> None:
         """It is not safe in TLS 1.2."""
+        refusals = Refusals(self._pair)
         taken, said = self._login(self._port, PLUS, "--priority=NORMAL:-VERS-TLS1.3")
-        assert not taken and "\np=tls-unique," in said, said
+        assert not taken and "504 5.5.4" in said, said
+        refusals.none()
+
+    def likes(self) -> None:
+        """
+        It has tls-unique, and would choose -PLUS for it where that is offered.
+
+        Its library gives up before it says a word: it takes no SCRAM without -PLUS where it has a binding, in TLS 1.3
+        neither. With --no-cb it does.
+        """
+        refusals = Refusals(self._pair)
+        _, said = self._login(self._port, "", "--priority=NORMAL:-VERS-TLS1.3")
+        assert f" {PLUS}" not in said and "AUTH SCRAM-SHA-256\n334" in said, said
+        refusals.none()
 
     def unbound(self) -> None:
         """So TLS 1.2 itself is no hindrance."""
@@ -162,18 +181,19 @@ class Scramp:
         """All checks."""
         check = partial(report.check, "scramp")
         for way, said in WAYS.items():
-            for version, cipher in CIPHERS.items():
+            for version, (mechanism, cipher) in TAKEN.items():
                 check(
-                    f"{said}, TLS {version}, AUTH {PLUS} with tls-server-end-point: delivered, Received says ESMTPSA",
-                    partial(self.taken, way, version, cipher),
+                    f"{said}, TLS {version}, AUTH {mechanism}, tls-server-end-point: delivered, Received says ESMTPSA",
+                    partial(self.taken, way, version, mechanism, cipher),
                 )
+        check(f"AUTH {PLUS} with tls-server-end-point, TLS 1.2, where it is not offered: refused", self.early)
         check("AUTH SCRAM-SHA-256, whose client knows no binding (n): delivered", self.unbound)
         check(
             "AUTH SCRAM-SHA-256, whose client was told that the server knows no binding (y): refused as tampering",
             self.downgraded,
         )
         check(f"AUTH {PLUS} with the binding of another connection: refused", self.another)
-        check(f"AUTH {PLUS} with tls-unique, TLS 1.2: refused", self.unique)
+        check(f"AUTH {PLUS} with tls-unique: 504, no failed login", self.unique)
         check(f"somebody between: AUTH PLAIN goes through him, AUTH {PLUS} is refused", self.between)
 
     def _where(self, port: int, way: str, mechanism: str, version: str, kind: str) -> str:
@@ -189,9 +209,9 @@ class Scramp:
         send = partial(SCRAMP.send, where, BUCHO, [KACHO])
         self.places.refuses(send, mark, letter(mark, "dots"), reply, [KACHO])
 
-    def taken(self, way: str, version: str, cipher: str) -> None:
-        """The cipher tells that it was this version."""
-        where = self._where(self._ports[way], way, PLUS, version, "tls-server-end-point")
+    def taken(self, way: str, version: str, mechanism: str, cipher: str) -> None:
+        """The cipher tells that it was this version. Without -PLUS the client says that it could bind (y)."""
+        where = self._where(self._ports[way], way, mechanism, version, "tls-server-end-point")
         found = self._delivered(where, f"scramp {way} {version}")
         assert b" with ESMTPSA id " in found and cipher.encode() in found, found[:500]
 
@@ -212,9 +232,18 @@ class Scramp:
         self._refused(self._where(self._ports["tls"], "tls", PLUS, "1.3", "another"), "scramp another", "535")
         refusals.tell(PLUS, BOUND)
 
+    def early(self) -> None:
+        """Another mechanism will do."""
+        refusals = Refusals(self.places.pair)
+        where = self._where(self._ports["tls"], "tls", PLUS, "1.2", "tls-server-end-point")
+        self._refused(where, "scramp early", "504")
+        refusals.none()
+
     def unique(self) -> None:
-        """It is not safe in TLS 1.2, and none in 1.3."""
-        self._refused(self._where(self._ports["tls"], "tls", PLUS, "1.2", "tls-unique"), "scramp unique", "50")
+        """It is none in TLS 1.3, though OpenSSL gives one."""
+        refusals = Refusals(self.places.pair)
+        self._refused(self._where(self._ports["tls"], "tls", PLUS, "1.3", "tls-unique"), "scramp unique", "504")
+        refusals.none()
 
     def between(self) -> None:
         """He hears the password where it is sent, and cannot use what proves it."""

@@ -134,7 +134,7 @@ class LoginsCase(SynchronousTestCase):
         """A SCRAM login, by a client that calculates what RFC 5802 says. @param plus: the octets it binds to."""
         mechanism = "SCRAM-SHA-256-PLUS" if plus else "SCRAM-SHA-256"
         login = self.logins.begin(mechanism, HERE, given.get if given else None)
-        header = b"p=tls-exporter,," if plus else header
+        header = b"p=tls-exporter,," if plus and header == b"n,," else header
         bare = b"n=" + name.encode() + b",r=client"
         said = self.successResultOf(self.step(login, header + bare))
         assert isinstance(said, Challenge), said
@@ -200,13 +200,16 @@ class OfferTests(LoginsCase):
         self.assertIn_(self.plain("user1", client=Client("192.0.2.1")))
 
     def test_plusWithABinding(self) -> None:
-        """-PLUS is offered where the connection has a channel binding."""
+        """-PLUS is offered, and begins, where the connection has tls-exporter: TLS 1.2 has a binding, and not this."""
         self.assertNotIn("SCRAM-SHA-256-PLUS", self.logins.mechanisms(HERE))
         self.assertNotIn("SCRAM-SHA-256-PLUS", self.logins.mechanisms(HERE, {}.get))
         given = {"tls-server-end-point": b"h"}
+        self.assertNotIn("SCRAM-SHA-256-PLUS", self.logins.mechanisms(HERE, given.get))
+        for binding in (None, given.get):
+            refused = self.assertRaises(Refused, self.logins.begin, "SCRAM-SHA-256-PLUS", HERE, binding)
+            self.assertEqual(refused.reply.code, 504)
+        given["tls-exporter"] = b"e"
         self.assertEqual(self.logins.mechanisms(HERE, given.get)[0], "SCRAM-SHA-256-PLUS")
-        refused = self.assertRaises(Refused, self.logins.begin, "SCRAM-SHA-256-PLUS", HERE)
-        self.assertEqual(refused.reply.code, 504)
 
     def test_unknown(self) -> None:
         """What is not in the setting does not begin; names are read in any case."""
@@ -253,6 +256,25 @@ class MechanismTests(LoginsCase):
         given = {"tls-exporter": b"e" * 32}
         self.assertIn_(self.scram("user1", plus=b"e" * 32, given=given))
         self.assertOut(self.scram("user1", plus=b"f" * 32, given=given))
+
+    def test_unknownBinding(self) -> None:
+        """A client with a binding of its own is told so at once; it has guessed nothing, and no line says it had."""
+        given = {"tls-exporter": b"e" * 32, "tls-server-end-point": b"h" * 32}
+        for _ in range(20):
+            login = self.logins.begin("SCRAM-SHA-256-PLUS", HERE, given.get)
+            outcome = self.successResultOf(self.step(login, b"p=tls-unique,,n=user1,r=client"))
+            assert isinstance(outcome, Outcome)
+            self.assertEqual((outcome.reply.code, outcome.reply.enhanced), (504, "5.5.4"))
+        self.assertEqual(self.lines, [])
+        self.assertIn_(self.scram("user1", plus=b"h" * 32, given=given, header=b"p=tls-server-end-point,,"))
+
+    def test_couldBind(self) -> None:
+        """Who could bind and saw no -PLUS is taken where none was offered (TLS 1.2); else he was lied to."""
+        given = {"tls-server-end-point": b"h" * 32}
+        self.assertIn_(self.scram("user1", given=given, header=b"y,,"))
+        given["tls-exporter"] = b"e" * 32
+        login = self.logins.begin("SCRAM-SHA-256", HERE, given.get)
+        self.assertOut(self.step(login, b"y,,n=user1,r=client"))
 
     def test_cram(self) -> None:
         """CRAM-MD5, where the table has the password in clear, and there alone."""

@@ -7,7 +7,19 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from epost.login import schemes
-from epost.login.sasl import CramProof, Denied, Malformed, Password, ScramProof, Talk, cram, login, plain, scram
+from epost.login.sasl import (
+    CramProof,
+    Denied,
+    Malformed,
+    Password,
+    ScramProof,
+    Talk,
+    Unbound,
+    cram,
+    login,
+    plain,
+    scram,
+)
 from epost.login.schemes import scramKeys
 from tests.test_layers import imports
 
@@ -212,7 +224,7 @@ class ScramTests(SynchronousTestCase):
         """A binding that nobody knows, or that the connection does not have, cannot be chosen."""
         given = {"tls-server-end-point": b"h" * 32, "tls-unique": b"u"}
         for header in (b"p=tls-unique,,", b"p=tls-exporter,,", b"p=x,,"):
-            self.assertRaises(Malformed, next, scramTalk(header + b"n=u,r=x", given, plus=True))
+            self.assertRaises(Unbound, next, scramTalk(header + b"n=u,r=x", given, plus=True))
 
     def test_mechanismAndBindingFit(self) -> None:
         """-PLUS without a binding is none, and a binding without -PLUS neither (RFC 5802 6)."""
