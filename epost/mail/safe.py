@@ -11,13 +11,15 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 
 LONGEST = 512  # octets of a text from outside (spec 6)
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\udc80-\udcff]")
+# In a log, where it is to be seen who it was, also what is not seen at all.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff\udc80-\udcff]")
 
 
 def safe(text: str) -> str:
     """
-    A text from outside as it may stand in a log: control characters, those of Unicode for lines and directions among
-    them, and octets that are no UTF-8 as C{\\xNN}; what is beyond L{LONGEST} octets cut off, which C{…} tells.
+    A text from outside as it may stand in a log: control characters, those of Unicode for lines and directions and
+    those without a width among them, and octets that are no UTF-8 as C{\\xNN}; what is beyond L{LONGEST} octets cut
+    off, which C{…} tells.
     """
     if text.isascii() and text.isprintable() and len(text) <= LONGEST:
         return text

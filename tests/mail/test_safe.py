@@ -16,6 +16,7 @@ class SafeTests(SynchronousTestCase):
             ("a\r\nb\t\0\x7f", "a\\x0d\\x0ab\\x09\\x00\\x7f"),
             (b"\x8b\xff".decode("utf-8", "surrogateescape"), "\\x8b\\xff"),
             ("\x9b\u2028", "\\xc2\\x9b\\xe2\\x80\\xa8"),
+            ("a\u200bb\u200f\u2060\ufeff", "a\\xe2\\x80\\x8bb\\xe2\\x80\\x8f\\xe2\\x81\\xa0\\xef\\xbb\\xbf"),
             ("a\u202eb\u2066", "a\\xe2\\x80\\xaeb\\xe2\\x81\\xa6"),
         ):
             self.assertEqual(safe(text), written)
