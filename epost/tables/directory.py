@@ -13,7 +13,7 @@ from epost.mail.address import Address, parseAddress
 from epost.mail.fault import Fault
 from epost.mail.route import Hop
 from epost.tables.accounts import Account, AccountTable, readAccounts
-from epost.tables.aliases import AliasTable, filled, readAliases, spelled
+from epost.tables.aliases import Alias, AliasTable, filled, readAliases, spelled
 from epost.tables.details import readDetails
 from epost.tables.effect import EffectTable, Rule, readEffect
 from epost.tables.hops import HopTable, readHops
@@ -191,12 +191,22 @@ class Directory:
         signs = partial(self._signs, forwards=forwards)
         if alias is not None:
             if alias.wild and any("*" in target.local for target in alias.targets):
-                return walked(walk(start, signs))  # each name has its own way
+                return self._carried(start, alias, forwards) or walked(walk(start, signs))  # each name has its own way
             return self._known.find(alias.pattern, forwards, signs)
         account = self.accounts.find(start) if forwards else None
         if account is None or not account.details.forward:
             return Walk((Way(start),), (start,))
         return self._known.find(account.address, forwards, signs)
+
+    def _carried(self, start: Address, alias: Alias, forwards: bool) -> Walk | None:
+        """Where a wildcard leads by way of a single name that a table has, and may know the way from there on."""
+        target, *others = map(self.normal, filled(alias, start))
+        if others or target == start or not self.isName(target):
+            return None
+        found = self._walked(target, forwards)
+        if all(way.by for way in found.ways):
+            return found
+        return walked(tuple([way if way.by else Way(way.address, start) for way in found.ways]))
 
     def named(self, address: Address) -> tuple[Account, ...]:
         """The accounts that an address names: itself, or whom its aliases lead to."""

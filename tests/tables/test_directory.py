@@ -121,6 +121,16 @@ class KnownTests(SynchronousTestCase):
         self.assertEqual(self.walks(there, *(f"catch{number}@test.jp" for number in range(100))), 2)
         self.assertEqual(there.expand(parseAddress("catch@test.jp")), there.expand(parseAddress("all@test.jp")))
 
+    def test_carried(self) -> None:
+        """A group behind a wildcard that carries its text on is walked no oftener, whatever the text is."""
+        group = "".join(f"big@test.jp\tx{number}@else.jp\n" for number in range(3))
+        there, _, _ = directory(f"o-*@test.jp\t*@test.jp\n{group}", separator="+")
+        asked = (f"o-big+{number}@test.jp" for number in range(100))
+        self.assertEqual(self.walks(there, *asked), 2)
+        big, user = parseAddress("big@test.jp"), parseAddress("o-user1@test.jp")
+        self.assertEqual([way.by for way in there.ways(parseAddress("o-big@test.jp"))], [big] * 3)
+        self.assertEqual(there.ways(user), (ways.Way(parseAddress("user1@test.jp"), user),))
+
     def test_forward(self) -> None:
         """What an account forwards is walked once, and is not what its name alone leads to."""
         there, _, _ = directory("a@test.jp\tuser1@test.jp\n", forward("user1", "me@home.example", keep=False))
