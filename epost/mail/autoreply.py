@@ -35,6 +35,7 @@ _JAPANESE = "ISO-2022-JP"
 _SUBJECT = 200  # characters
 _IDENTIFIERS = 20  # in References: the first and the last ones (RFC 5537 3.4.4 keeps these too)
 _LINE = 998  # RFC 5322 2.1.1
+_FIELDS = 20  # of one name, of which words are read
 _FOLD = 76  # RFC 2047 2
 
 # RFC 3834 2: who is a program by its name. Beside the RFC's own those that say so themselves.
@@ -100,8 +101,9 @@ class Letter:
         return ", ".join(value for name in names for value in self.fields.get(name, ()))
 
     def words(self, name: str) -> set[str]:
-        """The words of a field, without comments and parameters, in lower case."""
-        plain = (re.sub(r"\([^()]*\)|;.*", " ", value) for value in self.fields.get(name, ()))
+        """The words of a field, without comments and parameters, in lower case; not those far behind its beginning."""
+        values = islice(self.fields.get(name, ()), _FIELDS)
+        plain = (re.sub(r"\([^()]*\)|;.*", " ", value[:_LINE]) for value in values)
         return {word for value in plain for word in re.split(r"[\s,]+", value.lower()) if word}
 
     def addressed(self, own: Iterable[Address]) -> bool:
@@ -123,6 +125,21 @@ class Letter:
             with suppress(AddressError):
                 found.append(parseAddress(f"{local[0] if local else ''}{domain[0]}"))
         return tuple(found)
+
+    @cached_property
+    def automatic(self) -> str | None:
+        """Why it is from no person, as far as its fields tell; as L{declined}, which is asked for each who is away."""
+        if self.words("auto-submitted") - {"no"}:
+            return "it was sent automatically"
+        if any(name.startswith("list-") for name in self.fields) or "mailing-list" in self.fields:
+            return "it is from a list"
+        if self.words("precedence") & _PRECEDENCE:
+            return "it is bulk mail"
+        if self.words("x-auto-response-suppress") & _SUPPRESS:
+            return "its sender wants none"
+        if "multipart/report" in self.words("content-type"):
+            return "it is a notice"
+        return None
 
 
 def _spellings(domains: Iterable[str]) -> Iterator[str]:
@@ -147,17 +164,7 @@ def declined(letter: Letter, sender: Address | None, absence: Absence, now: floa
         return "there is none on this day"
     if _PROGRAMS.match(sender.local):
         return "its sender is a program or a list"
-    if letter.words("auto-submitted") - {"no"}:
-        return "it was sent automatically"
-    if any(name.startswith("list-") for name in letter.fields) or "mailing-list" in letter.fields:
-        return "it is from a list"
-    if letter.words("precedence") & _PRECEDENCE:
-        return "it is bulk mail"
-    if letter.words("x-auto-response-suppress") & _SUPPRESS:
-        return "its sender wants none"
-    if "multipart/report" in letter.words("content-type"):
-        return "it is a notice"
-    return None
+    return letter.automatic
 
 
 def astray(letter: Letter, sender: Address, own: Collection[Address]) -> str | None:

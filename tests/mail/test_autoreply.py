@@ -226,6 +226,18 @@ class DeclinedTests(SynchronousTestCase):
                 why(header)
                 self.assertEqual(reply(header)["to"], "anna@example.jp")
 
+    def test_once(self) -> None:
+        """What the fields say of all who are away is found out once for a message, and not from all of a long one."""
+        letter, asked = Letter(HEADER), []
+        words = Letter.words
+        self.patch(Letter, "words", lambda self, name: asked.append(name) or words(self, name))
+        for _ in range(100):
+            self.assertIsNone(declined(letter, ANNA, Away(), NOON))
+        self.assertEqual(len(asked), len(set(asked)))
+        long = Letter(b"Precedence: " + b"a " * 5000 + b"\r\n" + b"Precedence: b\r\n" * 5000 + b"\r\n")
+        self.assertEqual(long.words("precedence"), {"a", "b"})
+        self.assertEqual(Letter(b"Precedence: " + b"a " * 5000 + b"z\r\n").words("precedence"), {"a"})
+
 
 class ComposeTests(SynchronousTestCase):
     """L{compose} writes it."""
