@@ -20,7 +20,7 @@ from epost.mail.route import Local
 from epost.storage.disk import IDisk
 
 SUFFIX = ".MSG"
-FOLDERS = ("tmp", "new", "cur")
+FOLDERS = ("new", "cur", "tmp")  # as they are made: what is taken back begins with the one in which others may be
 NO_BOX = Reply(550, ("mailbox unavailable",), "5.1.1")
 
 # What else is in the work folder: of the queue, and of epost.login.desk.

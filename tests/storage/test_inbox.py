@@ -222,6 +222,16 @@ class FaultyInboxTests(SynchronousTestCase):
         self.story.turns.run()
         self.assertNotIn(FOLDER, self.world.paths())
 
+    def test_oneOfAGroupFails(self) -> None:
+        """In a mailbox that is made for a group one message that fails takes no folder from the others."""
+        first = self.story.queue()  # behind its tick the others come together
+        names = [self.story.mail() for _ in range(3)]
+        broken = f"{names[1]}"
+        self.world.fault = lambda operation, path: 28 if operation == "write" and broken in path else 0
+        self.story.turns.run()
+        self.assertEqual(self.story.refused, {names[1].stem})
+        self.assertEqual(self.story.acknowledged, {first.stem, names[0].stem, names[2].stem})
+
     def test_takenBack(self) -> None:
         """A message whose name could not be synced does not count, and the sum goes on right."""
         self.story.mail()
