@@ -8,8 +8,8 @@ two ticks of many works lies L{PAUSE}, unless some wait for their second: whoeve
 one sync more costs them all.
 
 The thread does what must be waited for, and as little else as it can: at each call to the system it gives away the
-interpreter and has to wait for it again, and the reactor's thread then for it. So what is quick is done by the reactor's
-thread when a tick begins, and descriptors are closed by it; the thread does not run meanwhile.
+interpreter and has to wait for it again, and the reactor's thread then for it. So what is quick is done by the
+reactor's thread when a tick begins, and descriptors are closed by it; the thread does not run meanwhile.
 
 After a sync that failed every work of the tick ends with 451 and is undone. Nothing of it is synced again as proof: a
 second fsync may report success for what was lost. What comes later writes new files. So ends, when its turn has come,

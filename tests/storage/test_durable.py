@@ -148,7 +148,7 @@ class CommitsTests(SynchronousTestCase):
         self.assertEqual(len(self.syncs()), 3)
 
     def test_quick(self) -> None:
-        """What is quick is done when a tick begins, by whoever begins it; what may be long in the thread, and undone."""
+        """What is quick is done when a tick begins, by whoever begins it; what may be long in the thread."""
         self.start("auto")
         jobs: list[tuple[Callable[..., object], tuple[object, ...]]] = []
         commits = Commits(self.world, "auto", lambda f, *a: jobs.append((f, a)), self.story.turns.callFromThread)
