@@ -47,6 +47,11 @@ __all__ = ["Auth", "Closed", "Content", "Data", "Discard", "End", "Event", "Hell
 __all__ += ["ServerSession", "ServerSettings", "StartTls", "State", "Want"]
 
 EXCHANGE_OCTETS = 12288  # of a line in a login, with CRLF (RFC 4954 4)
+IDLE = 20  # commands between two messages that do nothing; each more counts as a failed one
+
+# The first words of HTTP, of RTSP and of a proxy's: what a program writes that was tricked into calling here, with SMTP
+# in its body (Postfix has smtpd_forbidden_commands for them).
+FOREIGN = ("GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE", "PRI", "DESCRIBE", "HOST:")
 
 
 class State(enum.Enum):
@@ -100,7 +105,7 @@ class ServerSession:
         self._undecided: Question | None = None
         self._mail = Mail(None)
         self._data: MailData | None = None
-        self._accepted = self._refused = self._errors = self._commands = 0
+        self._accepted = self._refused = self._errors = self._commands = self._idle = 0
         self._mostCommands = settings.commands
         self._out: list[bytes] = []
         self._transcript: list[str] = []
@@ -176,7 +181,7 @@ class ServerSession:
         elif type(event) is End:
             self._state = State.READY
             if accepts:
-                self._errors = self._commands = 0
+                self._errors = self._commands = self._idle = 0
         else:
             self._state = State.READY
             self._betrayed = not accepts
@@ -270,6 +275,9 @@ class ServerSession:
             if len(line) + 2 > LINE_OCTETS and len(line) + 2 > self._longest(row):
                 raise Refused(wording.exchangeTooLong() if verb == "AUTH" else wording.lineTooLong())
             if row is None:
+                if verb in FOREIGN and self._state is State.NAMELESS:
+                    self.close(wording.tooManyErrors(self._settings.host))
+                    return True
                 raise Refused(wording.unknownCommand())
             self._betrayed = False
             if self._state not in row.states:
@@ -345,6 +353,15 @@ class ServerSession:
         elif reply.code == 421:
             self._end()
 
+    def _idled(self) -> None:
+        """Count a command that does nothing: its answer and the lines in the log are many times what it costs."""
+        if not self.client.known:  # those ask much that comes to no message
+            self._idle += 1
+            if self._idle > IDLE:
+                self._errors += 1
+                if self._errors >= self._settings.errors:
+                    self.close(wording.tooManyErrors(self._settings.host))
+
     def _ask(self, event: Question) -> None:
         """Tell an event that wants an answer."""
         self._undecided = event
@@ -378,6 +395,7 @@ class ServerSession:
         self._state = State.READY
         self._say(wording.hello(self._settings.host, self.client.address, extensions))
         self._events.append(Hello(self.client))
+        self._idled()
 
     def _helo(self, argument: str) -> None:
         self._greet(argument, extended=False)
@@ -452,22 +470,28 @@ class ServerSession:
         self._ask(_BEGINS)
 
     def _rset(self, argument: str) -> None:
+        vain = self._state not in _OPEN
         self._void()
         self._say(wording.reset())
+        if vain:
+            self._idled()
 
     def _noop(self, argument: str) -> None:
         self._say(wording.done())
+        self._idled()
 
     def _vrfy(self, argument: str) -> None:
         if not argument:
             raise Refused(wording.badArgument("VRFY address"))
         self._say(wording.notVerified())
+        self._idled()
 
     def _expn(self, argument: str) -> None:
         raise Refused(wording.notImplemented())
 
     def _help(self, argument: str) -> None:
         self._say(wording.commands(_COMMANDS))
+        self._idled()
 
     def _bye(self, argument: str) -> None:
         self._quit = True

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from epost.mail.address import parseAddress
 from epost.mail.name import numbered
 from epost.mail.reply import Reply
-from epost.smtp import wording
+from epost.smtp import server, wording
 from epost.smtp.event import (
     Auth,
     Closed,
@@ -196,6 +196,7 @@ class ServerSessionTests(SynchronousTestCase):
     def test_onlyTalk(self) -> None:
         """Who says a thousand commands and hands over no message is told to leave; a message forgives all before it."""
         talk = b"EHLO x\r\n" * 600
+        self.patch(server, "IDLE", 10_000)
         made = session()
         run(made, talk + b"RSET\r\n" * 500)
         self.assertFalse(made.transcript()[-1].startswith("421"))
@@ -360,3 +361,40 @@ class SecureTests(SynchronousTestCase):
             self.assertEqual(made.outgoing()[:3], code, octets)
             run(made, WHOLE.partition(b"\r\n")[2])
             self.assertEqual(made.outgoing().splitlines()[-1][:3], b"250")
+
+
+class NoPartnerTests(SynchronousTestCase):
+    """Who talks and hands over nothing, and who speaks something else, is not listened to for long."""
+
+    def test_foreign(self) -> None:
+        """A request of HTTP ends the session at its first line; after EHLO it is a wrong command like others."""
+        for line in (b"POST / HTTP/1.1", b"get /", b"Host: x"):
+            made = session()
+            made.receive(line + b"\r\n" + WHOLE)
+            self.assertEqual(run(made, b""), [Closed()])
+            self.assertTrue(made.outgoing().startswith(b"421 "))
+            made = session()
+            run(made, b"EHLO c.example\r\n" + line + b"\r\n")
+            self.assertIn(b"500 ", made.outgoing())
+
+    def test_idle(self) -> None:
+        """Beyond 20 between messages, commands that do nothing are errors; not of machines that tables name."""
+        for line in (b"EHLO c\r\n", b"HELO c\r\n", b"HELP\r\n", b"NOOP\r\n", b"RSET\r\n", b"VRFY a\r\n"):
+            made = session(replace(SETTINGS, errors=3))
+            made.receive(line * 100)
+            run(made, b"")
+            self.assertEqual(made.outgoing().count(b"421 "), 1, line)
+            made = ServerSession(replace(SETTINGS, errors=3), "192.0.2.1", known=True)
+            run(made, line * 100)
+            self.assertNotIn(b"421 ", made.outgoing(), line)
+
+    def test_forgiven(self) -> None:
+        """A message that is taken forgives them, and RSET in a transaction is none of them."""
+        made = session(replace(SETTINGS, errors=3))
+        run(made, b"EHLO c.example\r\n")
+        for _ in range(30):
+            run(made, b"RSET\r\nNOOP\r\n" + WHOLE.partition(b"\r\n")[2])
+        self.assertNotIn(b"421 ", made.outgoing())
+        made = session(replace(SETTINGS, errors=3))
+        run(made, b"EHLO c.example\r\n" + b"MAIL FROM:<a@b.c>\r\nRSET\r\n" * 50)
+        self.assertNotIn(b"421 ", made.outgoing())
