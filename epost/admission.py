@@ -56,11 +56,12 @@ def row(directory: Directory, client: Client, path: Address | None) -> Row:
     Which row of the matrix a sender stands in.
 
     A reverse path alone can be written by anybody: the internal rows are for clients that authenticated or that are in
-    [relay] networks. A null one is ours where the machine is a next hop of gateway.dat, whose notices must get out.
+    [relay] networks, and not in gateways: those pass on what strangers wrote. A null one is ours where the machine is a
+    next hop of gateway.dat, whose notices must get out.
     """
     if path is None:
         return Row.ACCOUNT if client.address in directory.hops.machines else Row.OUTSIDE
-    if client.account is None and client.address not in directory.networks:
+    if client.account is None and not directory.believes(client.address):
         return Row.OUTSIDE
     if directory.isLocal(path.domain):
         return Row.ACCOUNT if directory.exists(path) else Row.UNKNOWN
@@ -169,7 +170,9 @@ def writers(directory: Directory, client: Client, path: Address | None, sender: 
 
 def _believed(directory: Directory, client: Client, sender: Decision) -> bool:
     """Whether a reverse path of ours is taken for whose it is."""
-    return client.account is not None or client.address in directory.networks or sender.scope is Scope.ANYWHERE
+    if client.account is not None or directory.believes(client.address):
+        return True
+    return sender.scope is Scope.ANYWHERE and client.address not in directory.gateways
 
 
 @value(frozen=True, slots=True)
@@ -317,6 +320,8 @@ class Admission:
         """See L{IAdmission}."""
         directory = self._directory()
         rule = directory.effect.machine(client.address)
+        if client.address in directory.gateways:
+            return True
         return client.address in directory.hops.machines or (rule is not None and rule.kind is Kind.TRUE)
 
     def sender(self, client: Client, path: Address | None, blank: bool) -> Decision:

@@ -126,6 +126,7 @@ def ground(settings: Settings) -> Ground:
         settings.limits.mailbox_octets,
         settings.listening,
         settings.domains.separator,
+        settings.relay.gateways,
     )
 
 

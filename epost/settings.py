@@ -119,6 +119,14 @@ class Relay:
         '["*"], as E-Post has it, makes an open relay of the server.',
         example=["127.0.0.0/8", "::1", "192.168.0.0/24"],
     )
+    gateways: tuple[Any, ...] = key(
+        forms.NETWORKS,
+        [],
+        "From where the gateway hands over what strangers sent: whoever comes from there may be a little above the "
+        "limits of a message, as another server may, and without AUTH is nobody of ours, whatever networks says.",
+        "backend",
+        ["127.0.0.1", "::1"],
+    )
     name_servers: tuple[Hop, ...] = key(
         forms.NAME_SERVERS,
         [],

@@ -442,6 +442,23 @@ class SenderDatTests(SynchronousTestCase):
 class ListTests(SynchronousTestCase):
     """Who may write to a list."""
 
+    def test_gateways(self) -> None:
+        """A gateway in the networks, or with a line of its own, passes on what strangers wrote: nobody of ours."""
+        lists = '["staff@test.jp"]\nmembers = "staff.txt"\nowner = "user1@test.jp"\npost = "members"\n'
+        door = (network(OFFICE.address),)
+        mine, staff = parseAddress("user1@test.jp"), parseAddress("staff@test.jp")
+        for effect in ("", f"{OFFICE.address} true\n"):
+            for gateways, believed in (((), True), (door, False)):
+                there = directory(effect, lists=lists, gateways=gateways)
+                sender = decideSender(there, OFFICE, mine)
+                self.assertEqual(sender.ours, believed)
+                self.assertEqual(decideRecipient(there, OFFICE, mine, sender, staff).accepts, believed)
+        there = directory(lists=lists, gateways=door)
+        self.assertTrue(Admission(lambda: there).exempt(OFFICE))
+        self.assertFalse(Admission(lambda: there).exempt(STRANGER))
+        logged = replace(OFFICE, account=mine)
+        self.assertTrue(decideSender(there, logged, mine).ours)
+
     def test_posters(self) -> None:
         """Members, the owner, or whoever is named; one of ours has to be believed that he is it."""
         cases = {

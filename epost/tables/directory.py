@@ -40,6 +40,7 @@ class Ground:
     @ivar boxOctets: the limit of a mailbox that has none of its own; 0: none.
     @ivar listening: the addresses and ports that are surely ours.
     @ivar separator: what divides a local part from a tag of its owner's (C{user+tag@}); empty: nothing does.
+    @ivar gateways: whose clients hand over what strangers sent, and are believed nothing.
     """
 
     file: str
@@ -53,6 +54,7 @@ class Ground:
     boxOctets: int = 0
     listening: frozenset[Hop] = frozenset()
     separator: str = ""
+    gateways: tuple[Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Directory:
     aliases: AliasTable = field(default_factory=AliasTable)
     lists: ListTable = field(default_factory=ListTable)
     networks: Networks = field(init=False)
+    gateways: Networks = field(init=False)
     local: frozenset[str] = field(init=False)
     literals: frozenset[str] = field(init=False)
     posters: Mapping[tuple[str, str], frozenset[Address] | None] = field(init=False, repr=False)
@@ -80,12 +83,17 @@ class Directory:
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         set_(self, "networks", Networks((network, 0) for network in self.ground.networks))
+        set_(self, "gateways", Networks((network, 0) for network in self.ground.gateways))
         set_(self, "local", frozenset(self.ground.local))
         own = (hop.host for hop in self.ground.listening)
         set_(self, "literals", frozenset(f"[IPv6:{host}]" if ":" in host else f"[{host}]" for host in own))
         posters = {one.address.key: one.posters for one in self.lists}
         open_ = {key: None if people is None else frozenset(self._people(people)) for key, people in posters.items()}
         set_(self, "posters", open_)
+
+    def believes(self, machine: str) -> bool:
+        """Whether who comes from an IP address is one of ours without AUTH: a gateway only passes on what is said."""
+        return machine in self.networks and machine not in self.gateways
 
     def isLocal(self, domain: str) -> bool:
         """Whether a domain is ours: one of 運用ドメイン, none at all, or an address literal that names us."""

@@ -48,6 +48,34 @@ class StoryTests(SynchronousTestCase):
         self.assertEqual(stage.failed, ["the senderlog tells it in E-Post's own lines, in E-Post's order"])
 
 
+class GatewayTests(SynchronousTestCase):
+    """What comes through the gateway on the same machine is a stranger's, whatever its address is in."""
+
+    def through(self, gateways: list[str]) -> list[int]:
+        """How much of four messages of a stranger arrives: as a member, and at the limits. @return: by mark."""
+        relay = {"networks": ["127.0.0.1"], "gateways": gateways}
+        folder = Path(self.mktemp())
+        pair = Pair(folder, {"relay": relay, "domains": {"lists": "lists.toml"}, **HASTY}, HASTY)
+        (pair.etc / "lists.toml").write_text(f'["staff@test.jp"]\nmembers = "staff.txt"\nowner = "{BUCHO}"\n')
+        (pair.etc / "staff.txt").write_text(f"{BUCHO}\n{KACHO}\n")
+        with pair:
+            for to, mark, lines in (("staff@test.jp", b"forged", 0), (KACHO, b"edge", 100), (KACHO, b"last", 0)):
+                sender = BUCHO if mark == b"forged" else "x@outside.example"
+                content = b"Received: a\r\n" * lines + marked(mark.decode())
+                submit(pair.gateway.port, sender, [to], content, source="127.0.5.5")
+            pair.idle()
+            found = [path.read_bytes() for path in pair.backend.mailbox("kacho")]
+        return [sum(b"X-Mark: " + mark in one for one in found) for mark in (b"forged", b"edge", b"last")]
+
+    def test_notBelieved(self) -> None:
+        """A forged member does not reach the list, and a message at the gateway's limit is taken."""
+        self.assertEqual(self.through(["127.0.0.1"]), [0, 1, 1])
+
+    def test_believed(self) -> None:
+        """Without the key it is as it was before: the address alone decides."""
+        self.assertEqual(self.through([]), [1, 0, 1])
+
+
 class ProcessTests(SynchronousTestCase):
     """What happens to the processes happens to no message."""
 

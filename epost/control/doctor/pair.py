@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from epost.admission import Admission
 from epost.control.doctor.finding import Finding, Findings
 from epost.control.doctor.relay import FOREIGN, OUTSIDE, STRANGERS, decide
 from epost.control.doctor.wire import PATIENCE, doors, neighbour, talk
@@ -30,7 +31,7 @@ class Half:
 
 def pair(backend: Half, gateway: Half) -> list[Finding]:
     """All that two configurations tell about each other."""
-    return [*inward(backend, gateway), *outward(backend, gateway), *sizes(backend, gateway)]
+    return [*inward(backend, gateway), *outward(backend, gateway), *trust(backend), *sizes(backend, gateway)]
 
 
 def inward(backend: Half, gateway: Half) -> list[Finding]:
@@ -123,6 +124,29 @@ def _letThrough(found: Findings, backend: Half, gateway: Half, machine: str) -> 
             f"the gateway refuses the back-end's notices to senders outside, by {notice.because}",
             f"in {effect}, at its beginning: #<> default",
         )
+
+
+def trust(backend: Half) -> list[Finding]:
+    """What strangers write reaches the back-end from the gateway's address: a sender of ours is not believed there."""
+    found = Findings("pair", "pair")
+    directory, file = backend.directory, backend.settings.file
+    for machine in sorted(gatewayAddresses(backend)):
+        line = f'in {file}, [relay]: gateways = ["{machine}"]; programs there then send through the gateway, or log in'
+        if directory.believes(machine):
+            found.wrong(
+                f"the back-end believes whatever sender the gateway at {machine} hands over, by [relay] networks: "
+                "strangers write to lists, and get automatic replies, in the name of whom they like",
+                line,
+            )
+        elif not Admission(lambda: directory).exempt(Client(machine)):
+            found.wrong(
+                f"the back-end does not know the gateway at {machine}: a message at the limits that the gateway took "
+                "is refused, and returned to senders outside, whom anybody can forge",
+                line,
+            )
+        else:
+            found.ok(f"the back-end knows the gateway at {machine}, and believes no sender that it hands over")
+    return found.all
 
 
 def sizes(backend: Half, gateway: Half) -> list[Finding]:

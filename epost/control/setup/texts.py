@@ -69,6 +69,9 @@ place = 'inbox\\%USERNAME%'              # for several domains 'inbox\\%DOMAIN%\
 gateway = "{where}"
 # Whose programs may send as one of ours without login. Never "*": that is an open relay.
 networks = {_listed(("127.0.0.1", "::1", *plan.networks))}
+# From where the gateway comes. What it hands over strangers wrote: no sender of ours is believed without login, even if
+# the address stands in networks. Programs of such a machine send through the gateway, or log in.
+gateways = {_listed((plan.gateway,) if plan.gateway else ("127.0.0.1", "::1"))}
 """
 
 

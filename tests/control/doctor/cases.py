@@ -26,7 +26,7 @@ BACKEND: Sections = {
     "server": {"name": "test.jp", "folder": "backend", "listen": ["tcp:2525:interface=127.0.0.1"]},
     "domains": {"local": ["test.jp"], "accounts": "accounts.dat", "postmaster": "bucho@test.jp"},
     "mailboxes": {"place": "inbox/%USERNAME%"},
-    "relay": {"gateway": "127.0.0.1:2526", "networks": ["127.0.0.1"]},
+    "relay": {"gateway": "127.0.0.1:2526", "networks": ["127.0.0.1"], "gateways": ["127.0.0.1"]},
 }
 GATEWAY: Sections = {
     "server": {

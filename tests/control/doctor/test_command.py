@@ -93,7 +93,7 @@ class CommandTests(TestCase):
         clear, secure = (f"tcp:{port}:interface=127.0.0.1" for port in freePorts(2))
         certificate = {"tls": {"certificates": [["cert.pem", "key.pem"]]}}
         submission = {"submission": {"listen": [clear], "listen_tls": [secure]}}
-        trusted = {"relay": {"networks": ["127.0.0.1"], "hello": "EHLO"}}
+        trusted = {"relay": {"networks": ["127.0.0.1"], "gateways": ["127.0.0.1"], "hello": "EHLO"}}
         servers = {"relay": {"name_servers": [f"{host}:{port}"]}}
         self.pair = Pair(Path(self.mktemp()), certificate | submission | trusted, certificate | servers)
         for name, octets in zip(

@@ -20,7 +20,9 @@ class PairTests(Case):
 
     def test_twoMachines(self) -> None:
         """The pair of the seed, each on a machine of its own."""
-        backend = self.half("backend", server={"listen": ["tcp:25"]}, relay={"gateway": "192.168.0.103"})
+        backend = self.half(
+            "backend", server={"listen": ["tcp:25"]}, relay={"gateway": "192.168.0.103", "gateways": ["192.168.0.103"]}
+        )
         tables = {"gateway.dat": "test.jp, 192.168.0.102\n", "effect.dat": "baito@test.jp false\n192.168.0.102 true\n"}
         gateway = self.half("gateway", tables, server={"listen": ["tcp:25:interface=192.168.0.103"]})
         self.assertAllOk(pair.pair(backend, gateway))
@@ -66,6 +68,14 @@ class PairTests(Case):
         tables = {"gateway.dat": "test.jp, backend.test.jp, 2525\n"}
         gateway = self.half("gateway", tables, server={"listen": ["tcp:2526"]})
         self.assertFound(pair.outward(backend, gateway), REMARK, "stands in no table")
+
+    def test_trust(self) -> None:
+        """A gateway that is believed by its address, and one that the back-end does not know."""
+        self.assertAllOk(pair.trust(self.half("backend")))
+        believed = self.half("backend", relay={"gateways": []})
+        self.assertFound(pair.trust(believed), WRONG, r"believes whatever sender .* 127\.0\.0\.1", "gateways = ")
+        unknown = self.half("backend", relay={"gateways": [], "networks": []})
+        self.assertFound(pair.trust(unknown), WRONG, "does not know the gateway", "gateways = ")
 
     def test_noAccounts(self) -> None:
         """Without accounts there is nobody to ask about, and that is said."""

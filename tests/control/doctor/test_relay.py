@@ -74,7 +74,7 @@ class RelayTests(Case):
 
     def test_trusted(self) -> None:
         """Where the rules trust all of this machine nothing can be learnt from it, and that is said."""
-        half = self.half("backend", relay={"networks": ["127.0.0.0/8"]})
+        half = self.half("backend", relay={"networks": ["127.0.0.0/8"], "gateways": []})
         found, heard = self.probed(half, lambda command: None)
         self.assertFound(found, REMARK, "was not probed", "outside")
         self.assertEqual(heard, [])
