@@ -79,6 +79,7 @@ class ServerSession:
     """One connection of one client."""
 
     _octets = 0  # of content at most, for whom less is granted than others; 0: as others
+    _tried = False  # MAIL was said since the last RSET, which so has something to end, whatever has become of it
     _betrayed = False  # a login was refused: what comes behind it may be the password that was pipelined
 
     def __init__(
@@ -188,6 +189,8 @@ class ServerSession:
             if account is not None:
                 self.client = replace(self.client, account=account)
         if not accepts:
+            if reply.enhanced.startswith("4.3."):  # the fault is ours, so he is not one who only talks
+                self._commands = 0
             self._judge(reply)
 
     def challenge(self, octets: bytes) -> None:
@@ -449,6 +452,7 @@ class ServerSession:
 
     def _mailFrom(self, argument: str) -> None:
         settings, client = self._settings, self.client
+        self._tried = True
         if settings.submission and client.account is None:
             hopeless = settings.startTls and not client.tls and not self._mechanisms
             raise Refused(wording.startTlsFirst() if hopeless else wording.loginFirst())
@@ -470,10 +474,10 @@ class ServerSession:
         self._ask(_BEGINS)
 
     def _rset(self, argument: str) -> None:
-        vain = self._state not in _OPEN
+        tried, self._tried = self._tried, False
         self._void()
         self._say(wording.reset())
-        if vain:
+        if not tried:
             self._idled()
 
     def _noop(self, argument: str) -> None:

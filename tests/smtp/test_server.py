@@ -389,7 +389,10 @@ class NoPartnerTests(SynchronousTestCase):
             self.assertNotIn(b"421 ", made.outgoing(), line)
 
     def test_forgiven(self) -> None:
-        """A message that is taken forgives them, and RSET in a transaction is none of them."""
+        """
+        A message that is taken forgives them, and RSET behind MAIL is none of them, whatever became of the message: a
+        relay that a full disk refuses all has to be told that, and nothing else.
+        """
         made = session(replace(SETTINGS, errors=3))
         run(made, b"EHLO c.example\r\n")
         for _ in range(30):
@@ -398,3 +401,15 @@ class NoPartnerTests(SynchronousTestCase):
         made = session(replace(SETTINGS, errors=3))
         run(made, b"EHLO c.example\r\n" + b"MAIL FROM:<a@b.c>\r\nRSET\r\n" * 50)
         self.assertNotIn(b"421 ", made.outgoing())
+        later = Reply(451, ("Local error in processing.",), "4.3.0")
+        mail, rcpt = b"MAIL FROM:<a@b.c>\r\n", b"RCPT TO:<d@e.f>\r\n"
+        said = {Mail: mail, Rcpt: mail + rcpt, End: mail + rcpt + b"DATA\r\nhello\r\n.\r\n"}
+        for refused, octets in said.items():
+            made = session(replace(SETTINGS, errors=3))
+            run(made, b"EHLO c.example\r\n")
+            for _ in range(SETTINGS.commands):
+                run(made, octets, until=refused)
+                made.answer(later)
+                run(made, b"RSET\r\n")
+            heard = made.outgoing()
+            self.assertEqual((heard.count(b"451 4.3.0"), heard.count(b"421 ")), (SETTINGS.commands, 0), refused)
