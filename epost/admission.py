@@ -34,7 +34,7 @@ from epost.tables.memo import Memo
 from epost.tables.restriction import Restriction
 
 Restrict = Callable[[Local], Restriction]  # the sender.dat of a mailbox
-Verify = Callable[[Address], "Decision | Deferred[Decision] | None"]
+Verify = Callable[[Address, Address | None], "Decision | Deferred[Decision] | None"]
 
 
 class Row(enum.Enum):
@@ -194,10 +194,8 @@ class Target:
 
 def target(directory: Directory, forward: Address) -> Target:
     """Look it up."""
-    inside = directory.isInside(forward)
-    relay = None if inside else directory.hops.relay(forward.domain)
-    if not inside:
-        return Target(False, False, relay)
+    if not directory.isInside(forward):
+        return Target(False, False, directory.hops.relay(forward.domain))
     ends = directory.expand(forward)
     return Target(True, directory.exists(forward), None, directory.accounts.find(ends[0]) if len(ends) == 1 else None)
 
@@ -261,24 +259,23 @@ def _unwanted(
     directory: Directory, people: set[Address], path: Address | None, believed: bool, forward: Address
 ) -> Decision | None:
     """
-    The refusal of a sender by a list that an address is, or leads to.
+    What a list that an address is, or leads to, says to a sender whom it does not take.
 
     A null one is not refused here, though no list takes a notice: it is also how other servers, our gateway among them,
-    ask whether an address is there.
+    ask whether an address is there. They are told to ask with a sender.
 
     @param people: the accounts that write.
     @param believed: whether a path of ours is taken for whose it is.
     """
-    if path is None:
-        return None
-    if believed or not directory.isLocal(path.domain):
+    if path is not None and (believed or not directory.isLocal(path.domain)):
         people.add(directory.normal(path))
     for one in map(directory.lists.find, directory.aliased(forward)):
         if one is None:
             continue
         posters = directory.posters[one.address.key]
         if posters is not None and not people & posters:
-            return Decision(wording.posting(forward), one.because)
+            reply = wording.posting(forward) if path is not None else wording.dependsOnSender(forward)
+            return Decision(reply, one.because)
     return None
 
 
@@ -294,8 +291,8 @@ class Admission:
 
     @param directory: gives it.
     @param inbox: the mailboxes; L{None} on a gateway.
-    @param verify: asks about a recipient in a relay domain, and answers L{None} where it does not know; L{None}: nobody
-        is asked.
+    @param verify: asks about a recipient in a relay domain, for a sender where that has a say; it answers L{None} where
+        it does not know. L{None}: nobody is asked.
     @param restrict: gives the sender.dat of a mailbox.
     @param allowance: counts what accounts send to the outside; L{None}: nobody does.
     """
@@ -319,10 +316,10 @@ class Admission:
     def exempt(self, client: Client) -> bool:
         """See L{IAdmission}."""
         directory = self._directory()
-        rule = directory.effect.machine(client.address)
-        if client.address in directory.gateways:
+        if client.address in directory.gateways or client.address in directory.hops.machines:
             return True
-        return client.address in directory.hops.machines or (rule is not None and rule.kind is Kind.TRUE)
+        rule = directory.effect.machine(client.address)
+        return rule is not None and rule.kind is Kind.TRUE
 
     def sender(self, client: Client, path: Address | None, blank: bool) -> Decision:
         """See L{IAdmission}."""
@@ -356,7 +353,7 @@ class Admission:
         # Postmaster is taken whatever the next hop says (RFC 5321 4.5.1).
         if self._verify is None or forward.key[0] == "postmaster" or known.relay is None:
             return self._billed(decision, spent)
-        verdict = self._verify(forward) or decision
+        verdict = self._verify(forward, path) or decision
         if isinstance(verdict, Deferred):
             return verdict.addCallback(self._billed, spent)
         return self._billed(verdict, spent)

@@ -348,8 +348,12 @@ class ICarrier(Interface):
     def channel(route: Onward) -> IChannel:
         """A channel to a destination; no connection is made yet."""
 
-    def probe(route: Onward, address: Address) -> "Deferred[Reply]":
-        """Ask whether a recipient would be taken, from the null reverse path. Fires always: 4xx for no answer."""
+    def probe(route: Onward, address: Address, sender: Address | None) -> "Deferred[Reply]":
+        """
+        Ask whether a recipient would be taken. Fires always: 4xx for no answer.
+
+        @param sender: from whom; L{None} is the null reverse path.
+        """
 
 
 class IExchanges(Interface):

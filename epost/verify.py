@@ -2,9 +2,10 @@
 Whether the next hop would take a recipient: a RCPT probe with a cache, so that mail for unknown users is refused at the
 door and not returned to forged senders (spec 5).
 
-Only a 5xx that speaks of the user refuses. No answer means accept: a back-end that is down must not turn mail away, it
-waits in the queue. Each next hop has its own places, and one that did not answer is not asked for a moment: it holds up
-no client of another.
+Only a 5xx that speaks of the user refuses. To whom not everybody may write, as to many a list, the answer is 252: then
+the next hop is asked for the sender as well, and what it refuses is refused here. No answer means accept: a back-end
+that is down must not turn mail away, it waits in the queue. Each next hop has its own places, and one that did not
+answer is not asked for a moment: it holds up no client of another.
 """
 
 import re
@@ -26,13 +27,29 @@ from epost.smtp import wording
 
 _log = Logger()
 
-REMEMBERED = 50_000  # addresses; about 300 octets each
+REMEMBERED = 50_000  # answers; about 300 octets each
 AT_ONCE = 100  # probes under way
 EACH = 5  # of them at one next hop
 # No such user (RFC 3463 3.2), or no word why. What is wrong with a probe says nothing of a message: a list takes no
 # null sender.
 _UNKNOWN = re.compile(r"5\.(?:0\.0|1\.\d+|2\.1)\Z")
 SILENT_SECONDS = 30.0  # for which a next hop that did not answer is not asked
+_DEPENDS = 252  # the next hop cannot tell without a sender
+
+Key = tuple[tuple[str, str], tuple[str, str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a next hop is asked. @ivar sender: from whom; L{None}: from the null path."""
+
+    address: Address
+    sender: Address | None = None
+
+    @property
+    def key(self) -> Key:
+        """What questions are compared by."""
+        return self.address.key, None if self.sender is None else self.sender.key
 
 
 @dataclass(eq=False, slots=True)
@@ -41,12 +58,12 @@ class _Line:
     One next hop, as long as there is anything to ask it.
 
     @ivar asking: probes under way.
-    @ivar waiting: the addresses that have no probe yet.
+    @ivar waiting: the questions that have no probe yet.
     """
 
     route: Onward
     asking: int = 0
-    waiting: deque[Address] = field(default_factory=deque)
+    waiting: deque[_Question] = field(default_factory=deque)
 
 
 class Verifier:
@@ -65,32 +82,46 @@ class Verifier:
         self.clock = clock
         self.positive = positive
         self.negative = negative
-        self._known: OrderedDict[tuple[str, str], tuple[float, Decision]] = OrderedDict()
-        self._asked: dict[tuple[str, str], list[Deferred[Decision]]] = {}
+        self._known: OrderedDict[Key, tuple[float, Decision]] = OrderedDict()
+        self._asked: dict[Key, list[Deferred[Decision]]] = {}
         self._lines: OrderedDict[str, _Line] = OrderedDict()  # by destination; who was served last comes last
         self._silent: dict[str, float] = {}  # by destination until when
         self._asking = 0
         self._beginning = False
 
-    def __call__(self, address: Address) -> "Decision | Deferred[Decision]":
+    def __call__(self, address: Address, sender: Address | None) -> "Decision | Deferred[Decision]":
         """
         Decide about a recipient of a relay domain.
 
+        @param sender: the reverse path; L{None}: the null one.
         @return: the decision, bare where it is remembered; the Deferred fires always.
         """
-        found = self._known.get(address.key)
+        answer = self._answer(_Question(address))
+        if isinstance(answer, Deferred):
+            return answer.addCallback(self._further, address, sender)
+        return self._further(answer, address, sender)
+
+    def _further(self, decision: Decision, address: Address, sender: Address | None) -> "Decision | Deferred[Decision]":
+        """What a next hop says of a sender, where that has a say."""
+        if decision.reply.code != _DEPENDS or sender is None:
+            return decision
+        return self._answer(_Question(address, sender))
+
+    def _answer(self, question: _Question) -> "Decision | Deferred[Decision]":
+        """What a next hop says, or has said."""
+        found = self._known.get(question.key)
         if found is not None and found[0] > self.clock.seconds():
             return found[1]
-        route = self.router.route(address)
+        route = self.router.route(question.address)
         if not isinstance(route, Onward):
-            return _taken(address, "there is nobody to ask")
+            return _taken(question.address, "there is nobody to ask")
         if self._silent.get(route.destination, 0.0) > self.clock.seconds():
-            return _unasked(address, route)
+            return _unasked(question.address, route)
         answer: Deferred[Decision] = Deferred()
-        asked = self._asked.setdefault(address.key, [])
+        asked = self._asked.setdefault(question.key, [])
         asked.append(answer)
         if len(asked) == 1:
-            self._lines.setdefault(route.destination, _Line(route)).waiting.append(address)
+            self._lines.setdefault(route.destination, _Line(route)).waiting.append(question)
             self._begin()
         return answer
 
@@ -106,12 +137,12 @@ class Verifier:
         self._beginning = True
         while self._asking < AT_ONCE and (line := self._next()) is not None:
             self._lines.move_to_end(line.route.destination)
-            address = line.waiting.popleft()
+            question = line.waiting.popleft()
             line.asking += 1
             self._asking += 1
-            probe = maybeDeferred(self.carrier.probe, line.route, address)
+            probe = maybeDeferred(self.carrier.probe, line.route, question.address, question.sender)
             probe.addBoth(self._ended, line)
-            probe.addCallbacks(self._heard, self._broken, callbackArgs=(address, line.route), errbackArgs=(address,))
+            probe.addCallbacks(self._heard, self._broken, callbackArgs=(question, line.route), errbackArgs=(question,))
             probe.addBoth(self._goOn)
         self._beginning = False
 
@@ -131,36 +162,40 @@ class Verifier:
             self._silent[destination] = self.clock.seconds() + SILENT_SECONDS
             waiting = list(line.waiting)
             line.waiting.clear()
-            for address in waiting:
-                self._tell(address, _unasked(address, line.route))
+            for question in waiting:
+                self._tell(question, _unasked(question.address, line.route))
         elif isinstance(result, Reply):
             self._silent.pop(destination, None)
         if not line.asking and not line.waiting:
             self._lines.pop(destination, None)
         return result
 
-    def _heard(self, reply: Reply, address: Address, route: Onward) -> None:
+    def _heard(self, reply: Reply, question: _Question, route: Onward) -> None:
+        address = question.address
         because = f"{route.destination} answered {safe(reply.written(enhanced=True)[0])}"
-        if reply.permanent and _UNKNOWN.match(reply.status):
+        decision = _taken(address, because)
+        if reply.permanent and question.sender is not None:
+            because = f"{because} to <{question.sender}>"
+            decision = Decision(wording.posting(address), Because("verification", 0, because))
+        elif reply.permanent and _UNKNOWN.match(reply.status):
             decision = Decision(wording.unknownUser(address), Because("verification", 0, because))
-            self._remember(address, decision, self.negative)
-        else:
-            decision = _taken(address, because)
-            if reply.accepts:
-                self._remember(address, decision, self.positive)
-        self._tell(address, decision)
+        elif reply.code == _DEPENDS:
+            decision = Decision(wording.dependsOnSender(address), decision.because)
+        if reply.accepts or not decision.accepts:
+            self._remember(question, decision, self.positive if decision.accepts else self.negative)
+        self._tell(question, decision)
 
-    def _broken(self, failure: Failure, address: Address) -> None:
-        _log.failure("verification of <{address}> failed", failure, address=address)
-        self._tell(address, _taken(address, "the probe failed"))
+    def _broken(self, failure: Failure, question: _Question) -> None:
+        _log.failure("verification of <{address}> failed", failure, address=question.address)
+        self._tell(question, _taken(question.address, "the probe failed"))
 
-    def _remember(self, address: Address, decision: Decision, seconds: float) -> None:
+    def _remember(self, question: _Question, decision: Decision, seconds: float) -> None:
         if len(self._known) >= REMEMBERED:
             self._known.popitem(last=False)
-        self._known[address.key] = (self.clock.seconds() + seconds, decision)
+        self._known[question.key] = (self.clock.seconds() + seconds, decision)
 
-    def _tell(self, address: Address, decision: Decision) -> None:
-        for answer in self._asked.pop(address.key):
+    def _tell(self, question: _Question, decision: Decision) -> None:
+        for answer in self._asked.pop(question.key):
             answer.callback(decision)
 
 

@@ -488,10 +488,15 @@ class ListTests(SynchronousTestCase):
                         )
 
     def test_probed(self) -> None:
-        """Other servers ask with the null path whether a list is there; what has no sender no list takes after that."""
-        for post in ("", 'post = "anybody"', 'post = "owner"'):
+        """
+        Other servers ask with the null path whether a list is there; what has no sender no list takes after that.
+
+        Where not everybody may write to it they are told so, by an answer that is a yes to whoever does not know it.
+        """
+        for post, code in (("", 252), ('post = "anybody"', 250), ('post = "owner"', 252)):
             lists = f'["staff@test.jp"]\nmembers = "staff.txt"\nowner = "full@test.jp"\n{post}'
-            self.assertTrue(answer(directory(lists=lists), STRANGER, None, "staff@test.jp").accepts, post)
+            decision = answer(directory(lists=lists), STRANGER, None, "staff@test.jp")
+            self.assertEqual((decision.accepts, decision.reply.code), (True, code), post)
 
     def test_loggedIn(self) -> None:
         """Whoever has logged in is himself, whatever name of his he writes under."""
@@ -676,7 +681,9 @@ class AllowanceTests(SynchronousTestCase):
         no = Decision(wording.unknownUser(forward), Because("verification", 0, ""))
         yes = Decision(wording.recipientOk(forward), Because("verification", 0, ""))
         answers: list[Decision | Deferred[Decision] | None] = [no, succeed(no), yes, succeed(yes), None]
-        admission = Admission(self.admission._directory, None, lambda address: answers.pop(0), allowance=self.purse)
+        admission = Admission(
+            self.admission._directory, None, lambda address, sender: answers.pop(0), allowance=self.purse
+        )
         reverse = parseAddress("baito@test.jp")
         sender = admission.sender(BAITO, reverse, False)
         for taken, back in ((False, 1), (False, 2), (True, 2), (True, 2), (True, 2)):
@@ -767,8 +774,9 @@ class AdmissionTests(SynchronousTestCase):
         asked: list[Address] = []
         refusal = Decision(Reply(550, ("no",)), Because("verification", 0, "no"))
 
-        def verify(address: Address) -> Decision | None:
+        def verify(address: Address, sender: Address | None) -> Decision | None:
             asked.append(address)
+            self.assertEqual(str(sender), "x@outside.jp")
             return refusal if address.local == "bad" else None
 
         admission = Admission(directory, None, verify)
@@ -786,7 +794,7 @@ class AdmissionTests(SynchronousTestCase):
     def test_verificationLater(self) -> None:
         """An answer that is not at hand is handed through."""
         later: Deferred[Decision] = Deferred()
-        self.assertIs(self.ask(Admission(directory, None, lambda address: later), "x@relay.jp"), later)
+        self.assertIs(self.ask(Admission(directory, None, lambda address, sender: later), "x@relay.jp"), later)
 
     def test_reload(self) -> None:
         """The directory that is in force at the moment decides."""

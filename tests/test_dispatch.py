@@ -129,7 +129,7 @@ class ScriptedCarrier:
         self.channels.append(ScriptedChannel(self, route))
         return self.channels[-1]
 
-    def probe(self, route: Onward, address: Address) -> Deferred[Reply]:
+    def probe(self, route: Onward, address: Address, sender: Address | None) -> Deferred[Reply]:
         """Nobody asks here."""
         return succeed(OK)
 

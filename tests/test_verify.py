@@ -11,6 +11,7 @@ from epost.mail.address import Address, parseAddress
 from epost.mail.decision import Decision
 from epost.mail.reply import Reply
 from epost.mail.route import Hop, Nowhere, Onward, Route
+from epost.smtp import wording
 from epost.verify import AT_ONCE, EACH, SILENT_SECONDS, Verifier
 
 BACKEND = Onward("127.0.0.1:2525", (Hop("127.0.0.1", 2525),), forwards=True)
@@ -30,9 +31,9 @@ class Oracle:
     def channel(self, route: Onward) -> IChannel:
         raise AssertionError("nothing is sent")
 
-    def probe(self, route: Onward, address: Address) -> "Deferred[Reply]":
+    def probe(self, route: Onward, address: Address, sender: Address | None) -> "Deferred[Reply]":
         answer: Deferred[Reply] = Deferred()
-        self.asked.append((str(address), answer))
+        self.asked.append((f"{address}" if sender is None else f"{address} for {sender}", answer))
         if self.answer is not None:
             answer.callback(self.answer)
         return answer
@@ -61,8 +62,8 @@ class VerifierTests(SynchronousTestCase):
         self.way = OneWay(BACKEND)
         self.verifier = Verifier(self.way, self.oracle, self.clock, positive=3600, negative=300)
 
-    def ask(self, text: str) -> "Decision | Deferred[Decision]":
-        return self.verifier(parseAddress(text))
+    def ask(self, text: str, sender: str | None = "a@outside.jp") -> "Decision | Deferred[Decision]":
+        return self.verifier(parseAddress(text), None if sender is None else parseAddress(sender))
 
     def decided(self, text: str, reply: Reply) -> Decision:
         """Ask about an address that nobody asked about, and let the next hop say C{reply}."""
@@ -113,6 +114,44 @@ class VerifierTests(SynchronousTestCase):
         self.clock.advance(2)
         self.assertIsInstance(self.ask("no@test.jp"), Deferred)
         self.assertIsInstance(self.ask("yes@test.jp"), Decision)
+
+    def test_forTheSender(self) -> None:
+        """
+        Where the next hop cannot tell without a sender it is asked with each, once; what it refuses is refused here, or
+        it would come back to a sender whom anybody can forge.
+        """
+        staff, alone = "staff@test.jp", Reply(252, ("takes mail of some senders alone.",))
+        one, again, two = self.ask(staff), self.ask(staff), self.ask(staff, "B@outside.jp")
+        null = self.ask(staff, None)
+        self.oracle.asked[0][1].callback(alone)
+        asked = [text for text, _ in self.oracle.asked]
+        self.assertEqual(asked, [staff, f"{staff} for a@outside.jp", f"{staff} for B@outside.jp"])
+        self.oracle.asked[1][1].callback(Reply(550, ("5.7.1 no posting",)))
+        self.oracle.asked[2][1].callback(Reply(250, ("ok",)))
+        answers = []
+        for each in (one, again, two, null):
+            assert isinstance(each, Deferred)
+            answers.append(self.successResultOf(each))
+        self.assertEqual([answer.reply.code for answer in answers], [550, 550, 250, 252])
+        self.assertEqual(answers[0].reply, wording.posting(parseAddress(staff)))
+        self.assertIn("550 5.7.1 no posting to <a@outside.jp>", answers[0].because.text)
+        for sender, code in (("A@outside.jp", 550), ("b@outside.jp", 250), (None, 252)):
+            known = self.ask(staff, sender)
+            assert isinstance(known, Decision)
+            self.assertEqual(known.reply.code, code, sender)
+        self.assertEqual(len(self.oracle.asked), 3)
+        self.clock.advance(301)
+        self.assertIsInstance(self.ask(staff), Deferred)
+        self.assertEqual(len(self.oracle.asked), 4)
+
+    def test_forTheSenderUnanswered(self) -> None:
+        """Where the second question has no answer the message is taken, as always."""
+        self.oracle.answer = Reply(252, ("it depends",))
+        self.ask("staff@test.jp", None)
+        self.oracle.answer = SILENT
+        decision = self.ask("staff@test.jp")
+        assert isinstance(decision, Deferred)
+        self.assertEqual(self.successResultOf(decision).reply.code, 250)
 
     def test_asksOnce(self) -> None:
         """Who is asked about while the probe is under way shares its answer."""
@@ -210,6 +249,6 @@ class VerifierTests(SynchronousTestCase):
     def test_nobodyToAsk(self) -> None:
         """Where mail is held, or has no way, there is nobody to ask."""
         verifier = Verifier(OneWay(Nowhere(UNKNOWN)), self.oracle, self.clock, 1, 1)
-        decision = verifier(parseAddress("x@test.jp"))
+        decision = verifier(parseAddress("x@test.jp"), None)
         assert isinstance(decision, Decision)
         self.assertTrue(decision.accepts)

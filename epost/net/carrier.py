@@ -130,9 +130,9 @@ class Carrier:
         """A channel to a destination."""
         return Channel(self, route, self._reactor)
 
-    def probe(self, route: Onward, address: Address) -> "Deferred[Reply]":
+    def probe(self, route: Onward, address: Address, sender: Address | None) -> "Deferred[Reply]":
         """Ask whether a recipient would be taken. It is no delivery: senderlog tells nothing of it."""
-        asked = Deferred.fromCoroutine(self._ask(route, address))
+        asked = Deferred.fromCoroutine(self._ask(route, address, sender))
         asked.addTimeout(self._patience.probe, self._reactor)
         return asked.addErrback(self._unasked, route)
 
@@ -236,13 +236,13 @@ class Carrier:
         self._dead.discard(place)
         return caller, peer
 
-    async def _ask(self, route: Onward, address: Address) -> Reply:
+    async def _ask(self, route: Onward, address: Address, sender: Address | None) -> Reply:
         places = await self.places(route)
         for place in places:
             try:
                 caller, peer = await self.call(route, place, None)
                 try:
-                    return await caller.perform(inquiry(peer, address), None)
+                    return await caller.perform(inquiry(peer, address, sender), None)
                 finally:
                     caller.quit()
             except Refused as refusal:

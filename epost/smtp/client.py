@@ -180,20 +180,22 @@ def transaction(
     return Outcome(_fates(heard, fault or reply, count), after)
 
 
-def inquiry(peer: Peer, recipient: Address) -> Steps[Reply]:
+def inquiry(peer: Peer, recipient: Address, sender: Address | None = None) -> Steps[Reply]:
     """
-    Ask, from the null reverse path, whether a recipient would be taken. Nothing but QUIT should follow.
+    Ask whether a recipient would be taken, from the null reverse path or from a sender. Nothing but QUIT should follow.
 
-    @return: the reply to RCPT.
-    @raise Refused: MAIL was refused, which says nothing about the recipient.
+    @return: the reply to RCPT; to MAIL where a sender was refused there already.
+    @raise Refused: MAIL was refused from the null path, which says nothing about the recipient.
     """
-    envelope = Envelope(None, (recipient,))
+    envelope = Envelope(sender, (recipient,))
     obstacle = _obstacle(peer, envelope, envelope.recipients, 0)
     if obstacle:
         return obstacle
     heard, fault = yield from _lead(peer, _envelope(peer, envelope, envelope.recipients, None))
     if heard and not heard[0].accepts:
-        raise Refused(heard[0])
+        if sender is None:
+            raise Refused(heard[0])
+        return heard[0]
     return fault or heard[-1]
 
 

@@ -118,6 +118,11 @@ def relaying(path: Address) -> Reply:
     return Reply(550, (f"Sorry {path}, I don't allow unauthorized relaying.",), "5.7.1")
 
 
+def dependsOnSender(path: Address) -> Reply:
+    """A mailing list, to the null path: whether a message may go to it cannot be told without its sender."""
+    return Reply(252, (f"{_path(path)}... takes mail of some senders alone.",), "2.1.5")
+
+
 def posting(path: Address) -> Reply:
     """A mailing list, and a sender who may not write to it."""
     return Reply(550, (f"Sorry {path}, I don't allow unauthorized posting.",), "5.7.1")

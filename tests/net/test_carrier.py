@@ -438,31 +438,38 @@ class CarrierTests(SynchronousTestCase):
 
     def test_probe(self) -> None:
         """A probe asks from the null path, says QUIT, and is not told to senderlog."""
-        asked = self.carrier.probe(ROUTE, B)
+        asked = self.carrier.probe(ROUTE, B, None)
         self.net.hear(*OPEN, b"250 a\r\n", b"550 User unknown.\r\n")
         self.assertEqual(self.successResultOf(asked).code, 550)
         said = self.net.transports[0].value().split(b"\r\n")
         self.assertEqual(said[1:], [b"MAIL From: <>", b"RCPT To: <user2@test-sample00.jp>", b"QUIT", b""])
         self.assertEqual(self.log.lines, [])
 
+    def test_probeForASender(self) -> None:
+        """So does one for a sender; what that is refused at MAIL is an answer."""
+        asked = self.carrier.probe(ROUTE, B, parseAddress("a@b.example"))
+        self.net.hear(*OPEN, b"553 not you\r\n")
+        self.assertEqual(self.successResultOf(asked).code, 553)
+        self.assertIn(b"MAIL From: <a@b.example>\r\n", self.net.transports[0].value())
+
     def test_probeUnanswered(self) -> None:
         """Whatever is wrong but the recipient is 4xx: a refused greeting or MAIL, nobody there, silence."""
         for replies in ((b"554 go away\r\n",), (*OPEN, b"550 no null path\r\n"), OPEN, ()):
             self.setUp()
-            asked = self.carrier.probe(ROUTE, B)
+            asked = self.carrier.probe(ROUTE, B, None)
             self.net.hear(*replies)
             self.clock.advance(20)
             self.assertTrue(self.successResultOf(asked).transient, replies)
         self.setUp()
         self.net.silent = {"192.168.0.103"}
-        asked = self.carrier.probe(ROUTE, B)
+        asked = self.carrier.probe(ROUTE, B, None)
         self.clock.advance(20)
         self.assertTrue(self.successResultOf(asked).transient)
 
     def test_probeWhileConnecting(self) -> None:
         """The patience of a probe ends a connection that is being made, too."""
         clock = MemoryReactorClock()
-        asked = Carrier(clock, self.names, self.log, "test.jp").probe(ROUTE, B)
+        asked = Carrier(clock, self.names, self.log, "test.jp").probe(ROUTE, B, None)
         clock.advance(20)
         self.assertEqual(str(self.successResultOf(asked)), "451 4.4.1 test-sample00.jp: no answer within 20 s")
         self.assertTrue(clock.connectors[0].stoppedConnecting)

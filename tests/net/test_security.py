@@ -380,13 +380,13 @@ class FailingTests(SecurityCase):
         """Whoever is asked about a recipient is looked at as closely."""
         hop = self.serve("good", *STRANGER.issue("mx.test"))
         route = Onward("x", (hop,), True)
-        self.assertEqual((await self.carrier("verify").probe(route, B)).enhanced, "4.7.5")
-        self.assertEqual((await self.carrier("may").probe(route, B)).code, 250)
+        self.assertEqual((await self.carrier("verify").probe(route, B, None)).enhanced, "4.7.5")
+        self.assertEqual((await self.carrier("may").probe(route, B, None)).code, 250)
 
     async def test_probeGivesUp(self) -> None:
         """Where its patience ends in a handshake the connection is dropped, and no answer is none."""
         route = Onward("x", (self.serve("stalls"),), True)
-        asked = await self.carrier("may", Patience(probe=0.2)).probe(route, B)
+        asked = await self.carrier("may", Patience(probe=0.2)).probe(route, B, None)
         self.assertEqual(str(asked), "451 4.4.1 x: no answer within 0.2 s")
         await self.factory.servers[0].gone
 

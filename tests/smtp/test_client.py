@@ -327,6 +327,12 @@ class InquiryTests(SynchronousTestCase):
                 self.assertNotIn(b"DATA", b"".join(written))
         self.assertEqual(play(inquiry(PLAIN, B), "250 a", "250 b")[0][0], "MAIL From: <>")
 
+    def test_forASender(self) -> None:
+        """With a sender the answer is what he would hear, at MAIL or at RCPT."""
+        said, _, answer = play(inquiry(PLAIN, B, A), "250 a", "550 no")
+        self.assertEqual((said[0], answer.code), (f"MAIL From: <{A}>", 550))
+        self.assertEqual(play(inquiry(PLAIN, B, A), "553 not you")[2].code, 553)
+
     def test_mailRefused(self) -> None:
         """Where the null reverse path is refused nothing was learnt about the recipient."""
         self.assertRaises(Refused, play, inquiry(PLAIN, B), "550 no")

@@ -76,6 +76,26 @@ class GatewayTests(SynchronousTestCase):
         self.assertEqual(self.through([]), [1, 0, 1])
 
 
+class RestrictedListTests(SynchronousTestCase):
+    """A list to which not everybody may write, behind a gateway that asks."""
+
+    def test_notReturned(self) -> None:
+        """A stranger hears it from the gateway, which so returns nothing to whom he has forged; a member is let in."""
+        folder = Path(self.mktemp())
+        pair = Pair(folder, {"relay": {"gateways": ["127.0.0.1"]}, "domains": {"lists": "lists.toml"}, **HASTY}, HASTY)
+        (pair.etc / "lists.toml").write_text(f'["staff@test.jp"]\nmembers = "staff.txt"\nowner = "{BUCHO}"\n')
+        (pair.etc / "staff.txt").write_text(f"{KACHO}\nmember@outside.example\n")
+        with pair:
+            for sender, expected in ((USER2, "550 5.7.1"), (BUCHO, "550 5.7.1"), ("member@outside.example", "250 ")):
+                said = submit(pair.gateway.port, sender, ["staff@test.jp"], marked("x"), source="127.0.5.5")
+                self.assertTrue(said.startswith(expected), (sender, said))
+            pair.idle()
+            self.assertEqual(pair.gateway.queue("incoming", "holding", "dead"), [])
+            self.assertEqual(len(pair.backend.mailbox("kacho")), 1)
+            outside = pair.sink.wait(1)  # the member's copy; a notice would have no sender
+            self.assertEqual([taken.sender for taken in outside], ["staff-bounces@test.jp"])
+
+
 class ProcessTests(SynchronousTestCase):
     """What happens to the processes happens to no message."""
 
