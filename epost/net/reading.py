@@ -75,11 +75,11 @@ class Reading:
     def addReader(self, reader: IReadDescriptor) -> None:
         """See IReactorFDSet."""
         descriptor = reader.fileno()
-        if descriptor not in self._readers:
+        if self._readers.get(descriptor) is not reader:  # another's is of a socket that was closed without a word
             self._epoll.register(descriptor, select.EPOLLIN)
-            self._readers[descriptor] = reader
-            if len(self._readers) == 1:
+            if not self._readers:
                 self._reactor.addReader(self)
+            self._readers[descriptor] = reader
 
     def removeReader(self, reader: IReadDescriptor) -> None:
         """See IReactorFDSet. It is asked of those too that are not read."""

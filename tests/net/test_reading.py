@@ -1,9 +1,11 @@
 """Reading without a detour, on real sockets: what Twisted's reactor does for a connection is done here too."""
 
+import os
 import socket
 from collections.abc import Callable
 
 from twisted.internet import reactor
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, serverFromString
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -203,6 +205,30 @@ class ReadingTests(TestCase):
         self.assertEqual(len(heard), 1)
         heard[0].transport.abortConnection()
         await heard[0].ended
+
+    async def test_sameNumber(self) -> None:
+        """Where a socket was closed and nobody said so, the next one that gets its number is read all the same."""
+        ours, theirs = socket.socketpair()
+        left = FileDescriptor(self.reading)
+        left.fileno = ours.fileno
+        left.startReading()
+        number = ours.fileno()
+        ours.close()
+        theirs.close()
+        ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            self.addCleanup(end.close)
+        if ours.fileno() != number:
+            self.addCleanup(os.close, os.dup2(ours.fileno(), number))
+        heard: list[bytes] = []
+        following = FileDescriptor(self.reading)
+        following.fileno = lambda: number
+        following.doRead = lambda: heard.append(os.read(number, 100))
+        following.startReading()
+        theirs.sendall(b"x")
+        self.reading.doRead()
+        following.stopReading()
+        self.assertEqual(heard, [b"x"])
 
     async def test_paused(self) -> None:
         """A connection that is paused is not read, and afterwards is."""
