@@ -27,7 +27,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.threadpool import ThreadPool
 
-from epost import daemon, reload
+from epost import reload
+from epost.daemon.service import Daemon
 from epost.interfaces import Parcel, Report
 from epost.mail.reply import Reply
 from epost.storage.disk import Disk
@@ -157,15 +158,15 @@ class House:
         clock = Reactor()
         clock.advance(NOW)
         self.channel = Channel()
-        self.daemon = daemon.Daemon(settings, directory, clock, Unsynced(), Here())  # type: ignore[arg-type]
-        self.daemon._build()
+        self.daemon = Daemon(settings, directory, clock, Unsynced(), Here())  # type: ignore[arg-type]
+        self.daemon.build()
         self.daemon.dispatcher._lanes._carrier = SimpleNamespace(channel=lambda route: self.channel)  # type: ignore
         self.daemon.dispatcher.startService()
         clock.advance(0)
 
     def connect(self) -> "Client":
         """A client that has said EHLO."""
-        client = Client(self.daemon._door.buildProtocol(SimpleNamespace(host="127.0.0.1")))  # type: ignore[arg-type]
+        client = Client(self.daemon.ports.receiver.buildProtocol(SimpleNamespace(host="127.0.0.1")))  # type: ignore[arg-type]
         client.say(b"EHLO client.example\r\n", b"250")
         return client
 

@@ -39,7 +39,9 @@ clock. The core never waits; the shell never decides.
     reload      reads the tables again when they change
     control/    the command epost: main, and a package or module for each group (account/, doctor/, setup/); files: lock
                 and atomic change of tables
-    daemon      what both daemons are made of; commandline: what both commands take; backend and gateway: the two
+    daemon/     what both daemons are made of: service starts and stops it; store: the work folder; ports and receiving:
+                how mail comes in; sending: how it goes out; tls: whose certificates
+    commandline what both commands take; backend and gateway: the two
 
 Arrows point down; a test reads every import:
 
@@ -51,7 +53,7 @@ Arrows point down; a test reads every import:
     config → toml, forms, settings        tables → toml
     tables, smtp, config, settings, toml → mail        mail → standard library        (Twisted in none of these)
 
-Where to start reading: mail/entry.py, smtp/server.py, admission.py, storage/spool.py, daemon.py.
+Where to start reading: mail/entry.py, smtp/server.py, admission.py, storage/spool.py, daemon/service.py.
 """
 
 __version__ = "0.1.0"

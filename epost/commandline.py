@@ -19,7 +19,9 @@ from typing import Any, ClassVar
 from twisted.python import usage
 
 from epost import config, reload
-from epost.daemon import Daemon, boxFolders, checkTls
+from epost.daemon.service import Daemon
+from epost.daemon.store import boxFolders
+from epost.daemon.tls import checkTls
 from epost.mail.fault import Fault
 from epost.settings import Settings
 from epost.storage.disk import IDisk, userName

@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from epost import reload
-from epost.daemon import Daemon
+from epost.daemon.service import Daemon
 from tests.control.doctor.cases import BACKEND, TABLES
 from tests.system.pair import toml
 

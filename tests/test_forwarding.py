@@ -80,7 +80,7 @@ class ForwardingTests(SynchronousTestCase):
         self.town.net.hosts["192.168.0.103"].ports.clear()
         self.assertTrue(self.town.submit("user1@test.jp", "staff@test.jp").startswith("250"))
         self.assertEqual(self.town.queue("backend"), ["holding/B0000000186-R0001"])
-        self.town.gate.ports[25] = self.town.services["gateway"]._door
+        self.town.gate.ports[25] = self.town.services["gateway"].ports.receiver
         self.town.net.run(600)
         senders = {sender for sender, _, _ in self.town.outside.taken}
         self.assertEqual(senders, {"<staff-bounces@test.jp>"})

@@ -224,7 +224,7 @@ def doDeafen(town: Town) -> None:
 
 def doHear(town: Town) -> None:
     """It does again."""
-    town.gate.ports[25] = town.services["gateway"]._door
+    town.gate.ports[25] = town.services["gateway"].ports.receiver
 
 
 def doFree(town: Town) -> None:

@@ -18,7 +18,8 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from epost import backend, daemon, gateway
+from epost import backend, gateway
+from epost.daemon import receiving
 from tests.japan import QUEUED, useJapanTime
 from tests.net.dns import Zone
 from tests.world.client import Client
@@ -162,7 +163,7 @@ class Town:
         """
         useJapanTime(case)
         case.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
-        case.patch(daemon, "BUILD", "CAAIGADJA")
+        case.patch(receiving, "BUILD", "CAAIGADJA")
         self._case = case
         self._folder = Path(case.mktemp()).absolute()
         self._folder.mkdir(exist_ok=True)
@@ -193,7 +194,7 @@ class Town:
         """Start a daemon as twistd does, with version and build of the seed."""
         command, version = {"backend": (backend, "4.56"), "gateway": (gateway, "4.58")}[kind]
         host = self.host(kind)
-        self._case.patch(daemon, "__version__", version)
+        self._case.patch(receiving, "__version__", version)
         options = command.Options()
         options.parseOptions(["--config", self.path(f"{kind}.toml")])
         service = command.makeService(options, host, self.disks[kind], Thread(host))
@@ -227,9 +228,8 @@ class Town:
     def darken(self, kind: str) -> None:
         """Nothing leaves a machine any more, nor does it begin anything. It can be told again."""
         service = self.services[kind]
-        for log in ("senderLog", "receiveLog"):
-            if hasattr(service, log):
-                getattr(service, log).flush()
+        if hasattr(service, "store"):
+            service.store.flush()
         self.host(kind).crash()
 
     def host(self, kind: str) -> Host:
@@ -261,8 +261,7 @@ class Town:
     def log(self, name: str) -> list[str]:
         """The lines of a log of the day, such as C{backend/senderlog}."""
         for service in self.services.values():
-            service.senderLog.flush()
-            service.receiveLog.flush()
+            service.store.flush()
         file = Path(self.path(f"{name}/090706.log"))
         return file.read_text().splitlines() if file.exists() else []
 
