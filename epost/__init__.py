@@ -29,7 +29,8 @@ clock. The core never waits; the shell never decides.
     net/        Twisted transports: receiver transaction crowd refusals (in), carrier caller exchanges (out), reading
                 writing; tls: certificates; security: TLS towards other hosts
     login/      passwords (schemes), mechanisms (sasl, without I/O), whether they hold (checker), who guesses (lockout)
-    admission   who may write to whom; routes: where mail goes; both pure functions of the tables
+    matrix      who may write to whom; routes: where mail goes; both pure functions of the tables
+    admission   the matrix, and what needs more than tables: full mailboxes, verification
     allowance   what an account has used: sent, stored, replied
     expansion   whom a message goes to over aliases, forwarding and lists, in how many copies
     letters     what we write ourselves beside notices: automatic replies, warnings
@@ -48,12 +49,12 @@ Arrows point down; a test reads every import:
     backend, gateway → commandline → daemon → everything below        control → everything below daemon
     allowance, dispatch, returns → interfaces, mail        drafts, intake, verify → interfaces, smtp.wording, mail
     intake → drafts    expansion → routes    letters → allowance, tables
-    admission, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
+    admission → matrix    matrix, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail
     config → toml, forms, settings        tables → toml
     tables, smtp, config, settings, toml → mail        mail → standard library        (Twisted in none of these)
 
-Where to start reading: mail/entry.py, smtp/server.py, admission.py, storage/spool.py, daemon/service.py.
+Where to start reading: mail/entry.py, smtp/server.py, matrix.py, storage/spool.py, daemon/service.py.
 """
 
 __version__ = "0.1.0"

@@ -12,14 +12,13 @@ L{epost.routes} says where each of them goes. Spec 5; RFC 5321 3.9 (aliases and 
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 
-from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from epost.interfaces import IAdmission, IExpansion
+from epost.interfaces import IExpansion
 from epost.mail import listing
 from epost.mail.address import Address
 from epost.mail.copy import Copy
-from epost.mail.decision import Because, Client, Decision, Spent
+from epost.mail.decision import Because, Client, Decision
 from epost.mail.envelope import Envelope
 from epost.mail.reply import Refused
 from epost.mail.route import Route
@@ -73,6 +72,21 @@ class Expansion(Router):
         if self._srs is None or not self.isRewritten(address):
             return None
         return self._srs.reverse(address, self._seconds())
+
+    def returned(self, client: Client, path: Address | None, forward: Address) -> Decision | None:
+        """
+        Decide about RCPT to an address of SRS: notices come in from anywhere, what is forged does not.
+
+        @param path: the reverse path.
+        @return: L{None} where C{forward} is no such address.
+        """
+        if not self.isRewritten(forward):
+            return None
+        original = self.original(forward)
+        person = client.account is not None or client.submission  # returns nothing; it would be a way to the outside
+        if original is None or path is not None or person:
+            return Decision(wording.unknownUser(forward), _FOREIGN)
+        return Decision(wording.recipientOk(forward), Because("srs", 0, f"returned to {original}"))
 
     def copies(self, envelope: Envelope) -> tuple[Copy, ...]:
         """See L{IExpansion}."""
@@ -198,45 +212,3 @@ def _members(directory: Directory, one: List, seen: set[Address]) -> "dict[Addre
                 seen.add(end)
                 found.update(_members(directory, inner, seen))
     return found
-
-
-@implementer(IAdmission)
-class Returning:
-    """
-    An admission that lets notices to addresses of SRS in, and refuses what is forged.
-
-    @param admission: decides all else.
-    """
-
-    def __init__(self, admission: IAdmission, expansion: Expansion) -> None:
-        self._admission = admission
-        self._expansion = expansion
-
-    def exempt(self, client: Client) -> bool:
-        """See L{IAdmission}."""
-        return self._admission.exempt(client)
-
-    def sender(self, client: Client, path: Address | None, blank: bool) -> Decision:
-        """See L{IAdmission}."""
-        return self._admission.sender(client, path, blank)
-
-    def recipient(
-        self,
-        client: Client,
-        path: Address | None,
-        sender: Decision,
-        forward: Address,
-        taken: Sequence[Address] = (),
-    ) -> "Decision | Deferred[Decision]":
-        """See L{IAdmission}."""
-        if not self._expansion.isRewritten(forward):
-            return self._admission.recipient(client, path, sender, forward, taken)
-        original = self._expansion.original(forward)
-        person = client.account is not None or client.submission  # returns nothing; it would be a way to the outside
-        if original is None or path is not None or person:
-            return Decision(wording.unknownUser(forward), _FOREIGN)
-        return Decision(wording.recipientOk(forward), Because("srs", 0, f"returned to {original}"))
-
-    def giveBack(self, spent: Sequence[Spent]) -> None:
-        """See L{IAdmission}."""
-        self._admission.giveBack(spent)

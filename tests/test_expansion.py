@@ -4,8 +4,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from epost.admission import Admission
-from epost.expansion import COPIES, Expansion, Returning
-from epost.interfaces import IAdmission, IExpansion
+from epost.expansion import COPIES, Expansion
+from epost.interfaces import IExpansion
 from epost.mail.address import parseAddress
 from epost.mail.copy import Copy
 from epost.mail.decision import Client
@@ -93,7 +93,6 @@ class ExpansionTests(SynchronousTestCase):
     def test_roles(self) -> None:
         """It is what it says."""
         verifyObject(IExpansion, self.expansion)
-        verifyObject(IAdmission, Returning(Admission(lambda: self.there), self.expansion))
 
     def test_plain(self) -> None:
         """Accounts, aliases of accounts, forwarding inside, outside: one copy, each once, and nothing in front."""
@@ -237,7 +236,7 @@ class SrsTests(ExpansionTests):
 
     def test_admission(self) -> None:
         """Notices to it are let in from anywhere; what is forged, or no notice, is nobody's; others are asked for."""
-        admission = Returning(Admission(lambda: self.there), self.expansion)
+        admission = Admission(lambda: self.there, returned=self.expansion.returned)
         stranger = Client("203.0.113.25")
         forged = parseAddress("SRS0=AAAAAA=AA=x.example=victim@test.jp")
         elsewhere = parseAddress("SRS0=AAAAAA=AA=x.example=victim@other.example")
@@ -256,7 +255,7 @@ class SrsTests(ExpansionTests):
 
     def test_noWayOutForPeople(self) -> None:
         """Who logs in returns no notices: an address of SRS that somebody outside tells him leads him nowhere."""
-        admission = Returning(Admission(lambda: self.there), self.expansion)
+        admission = Admission(lambda: self.there, returned=self.expansion.returned)
         user = parseAddress("user1@test.jp")
         for person in (Client("203.0.113.25", account=user), Client("203.0.113.25", submission=True)):
             decision = admission.recipient(person, None, admission.sender(person, None, False), self.rewritten)

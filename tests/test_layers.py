@@ -18,8 +18,9 @@ ROOT = Path(__file__).parents[1]
 _VALUES = {"mail"}
 _ROLES = {"interfaces", "mail"}
 _READING = {"mail", "toml", "forms", "settings", "config", "tables"}
-_BELOW = _ROLES | _READING | {"smtp", "storage", "net", "login", "admission", "routes", "verify", "allowance"}
-_BELOW |= {"expansion", "letters", "drafts", "intake", "reload", "returns", "dispatch", "agenda", "errand", "lanes"}
+_BELOW = _ROLES | _READING | {"smtp", "storage", "net", "login", "matrix", "admission", "routes", "verify"}
+_BELOW |= {"allowance", "expansion", "letters", "drafts", "intake", "reload"}
+_BELOW |= {"returns", "dispatch", "agenda", "errand", "lanes"}
 
 # The first part of a module's name below epost, and what it may import besides itself and the standard library.
 MAY: dict[str, set[str]] = {
@@ -33,7 +34,8 @@ MAY: dict[str, set[str]] = {
     "interfaces": _VALUES,
     "storage": _ROLES,
     "net": _ROLES | {"smtp"},
-    "admission": _ROLES | {"smtp.wording", "tables"},
+    "matrix": _ROLES | {"smtp.wording", "tables"},
+    "admission": _ROLES | {"smtp.wording", "tables", "matrix"},
     "routes": _ROLES | {"smtp.wording", "tables"},
     "verify": _ROLES | {"smtp.wording"},
     "allowance": _ROLES,

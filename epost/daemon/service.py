@@ -24,7 +24,7 @@ from epost.daemon.ports import Ports, makeRoom
 from epost.daemon.store import Store, boxFolders
 from epost.daemon.tls import certificates, trust
 from epost.dispatch import Dispatcher
-from epost.expansion import Expansion, Returning
+from epost.expansion import Expansion
 from epost.intake import Intake
 from epost.letters import Letters
 from epost.login.logins import Logins
@@ -144,7 +144,8 @@ class Daemon(MultiService):
         verifier = Verifier(router, carrier, clock, settings.relay.verify_known, settings.relay.verify_unknown)
         verify = verifier if settings.relay.verify else None
         restrictions = Restrictions(boxFolders(settings), clock.seconds)
-        admission = Admission(directories, inbox, verify, restrictions, allowance)
+        returned = router.returned if store.srs else None
+        admission = Admission(directories, inbox, verify, restrictions, allowance, returned)
         if inbox is not None and hints is not None and letters is not None:
             inbox.limit = admission.limit
             inbox.subscribe(Quota(hints, clock.seconds, admission.limit, letters.warnQuota).seen)
@@ -159,7 +160,7 @@ class Daemon(MultiService):
         intake = Intake(marks, serial, spool, inbox, router, log, clock, self._accepted, store.room, letters)
         receiver = ReceiverFactory(
             receiving.serverSettings(settings),
-            Returning(admission, router) if store.srs else admission,
+            admission,
             intake,
             store.receiveLog,
             self.crowd,

@@ -8,11 +8,11 @@ last word of the second: no message is sent.
 
 from collections.abc import Iterable, Iterator
 
-from epost.admission import decideRecipient, decideSender
 from epost.control.doctor.finding import Finding, Findings
 from epost.control.doctor.wire import PATIENCE, Door, talk
 from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.decision import Client, Decision
+from epost.matrix import decideRecipient, decideSender
 from epost.settings import Settings
 from epost.tables.directory import Directory
 from epost.tables.effect import Kind
