@@ -31,7 +31,7 @@ from epost.login.sasl import CramProof, Password, Proof, ScramProof
 from epost.login.schemes import SchemeError, ScramKeys, Secret
 from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.decision import Client
-from epost.tables.accounts import Account, AccountTable
+from epost.tables.accounts import Account
 from epost.tables.directory import Directory
 
 PROVED = 600.0  # seconds for which a password that was proved is not hashed again
@@ -111,7 +111,6 @@ class Checker:
         self._derived = Memory[ScramKeys](PROVED)
         self._told = Memory[bool](TOLD)
         self._asked: dict[Key, list[Deferred[object]]] = {}
-        self._forms: tuple[AccountTable | None, dict[tuple[str, str], Account]] = None, {}
 
     # Names.
 
@@ -119,40 +118,22 @@ class Checker:
         """
         The account of a name: an address, or without a domain where one is local.
 
-        It is the one whose name looks the same, however client and table compose it; first, just as it is written.
+        It is the one whose name looks the same, however client and table compose it.
         """
         return self._found(name)[0]
 
     def _found(self, name: str) -> tuple[Account | None, Address | None]:
         """The account of a name, and the address in its one form, account or not."""
+        directory = self._directory()
+        local = directory.ground.local
         if len(name) > LONGEST_NAME:
             return None, None
-        directory = self._directory()
-        address = self._address(schemes.form(name))
-        exact = address if name.isascii() else self._address(name)
-        for each in (exact, address):
-            account = directory.account(each) if each else None
-            if account is not None:
-                return account, address
-        return self._composed(directory.accounts).get(address.key) if address else None, address
-
-    def _address(self, name: str) -> Address | None:
-        local = self._directory().ground.local
+        text = schemes.form(name)
         try:
-            return parseAddress(name if "@" in name or len(local) != 1 else f"{name}@{local[0]}")
+            address = parseAddress(text if "@" in text or len(local) != 1 else f"{text}@{local[0]}")
         except AddressError:
-            return None
-
-    def _composed(self, accounts: AccountTable) -> dict[tuple[str, str], Account]:
-        """The accounts whose names have another form than the table, by that; where two have it, neither."""
-        if self._forms[0] is not accounts:
-            forms: dict[tuple[str, str], list[Account]] = {}
-            for account in accounts:
-                address = None if account.address.ascii else self._address(schemes.form(str(account.address)))
-                if address is not None:
-                    forms.setdefault(address.key, []).append(account)
-            self._forms = accounts, {key: alike[0] for key, alike in forms.items() if len(alike) == 1}
-        return self._forms[1]
+            return None, None
+        return directory.account(address) or directory.accounts.alike(address), address
 
     def compared(self, name: str) -> str:
         """A name in the form in which two of the same account, existing or not, are equal."""

@@ -2,14 +2,15 @@
 Mail addresses: the grammar of RFC 5321 4.1.2 and how two of them are compared.
 
 An address keeps the text that its owner wrote, which is what goes on the wire again, and the parts by which tables are
-asked: the local part unquoted, the domain in lower case as A-labels. Rules compare both parts without regard to case
-(spec 3).
+asked: the local part unquoted and composed (NFC), the domain in lower case as A-labels. Rules compare both parts
+without regard to case (spec 3), nor to how a character is composed: what is typed alike is one (RFC 6532 3.1).
 
 RFC 5321 4.1.2, 4.1.3 (address literals), 4.5.3.1 (limits); RFC 6531 3.3 (UTF-8 in both parts).
 """
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -41,7 +42,7 @@ class Address:
     A mailbox as SMTP names it. Two are equal where C{key} is.
 
     @ivar text: as it was written, without brackets and source route.
-    @ivar local: the local part, unquoted.
+    @ivar local: the local part, unquoted, composed.
     @ivar domain: lower case, A-labels; an address literal with its brackets; empty for a bare C{postmaster}.
     """
 
@@ -51,7 +52,12 @@ class Address:
     key: tuple[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", (self.local.lower(), self.domain))
+        local = self.local
+        if local.isascii():
+            object.__setattr__(self, "key", (local.lower(), self.domain))
+            return
+        object.__setattr__(self, "local", unicodedata.normalize("NFC", local))
+        object.__setattr__(self, "key", (unicodedata.normalize("NFC", self.local.lower()), self.domain))
 
     @property
     def ascii(self) -> bool:

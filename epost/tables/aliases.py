@@ -11,6 +11,7 @@ told by L{epost.tables.ways}.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from epost.mail.address import Address, AddressError, parseAddress
@@ -89,12 +90,9 @@ def filled(alias: Alias, address: Address) -> Iterator[Address]:
 
 def spelled(local: str, domain: str) -> Address:
     """An address from an unquoted local part, which is quoted where it must be."""
-    try:
-        plain = parseAddress(f"{local}@{domain}").local == local
-    except AddressError:
-        plain = False  # a blank, two dots
-    if plain:
-        return Address(f"{local}@{domain}", local, domain)
+    if not local.startswith('"'):
+        with suppress(AddressError):  # a blank, two dots
+            return parseAddress(f"{local}@{domain}")
     quoted = re.sub(r'(["\\])', r"\\\1", local)
     return Address(f'"{quoted}"@{domain}', local, domain)
 

@@ -125,7 +125,7 @@ def mailboxPattern(text: str) -> tuple[str, str]:
     local, at, domain = text.rpartition("@")
     if not at or not domain:
         raise AddressError("no domain")
-    return parseAddress(f"{local}@x").local.lower(), domainPattern(domain)
+    return parseAddress(f"{local}@x").key[0], domainPattern(domain)
 
 
 def expression(pattern: str) -> re.Pattern[str]:

@@ -7,6 +7,21 @@ from epost.mail.fault import Fault
 from epost.mail.route import Local
 from epost.tables.accounts import AccountTable, readAccounts
 
+# Addresses whose local part is no name of an account, as far as they are addresses.
+UNFIT = (
+    '""',
+    '" "',
+    '"user1 "',
+    '" user1"',
+    '"user1."',
+    '"a@b"',
+    '"a\\"b"',
+    '"CON"',
+    *("*", "a*", ".", "..", "con", "Nul", "LPT1", "a?", "a|b", "<a>", "a\x7f", "\x85", "\u200b", "\u202ea", "\u3000a"),
+    "a" * 65,
+    "あ" * 22,
+)
+
 
 def read(text: str, *local: str) -> tuple[AccountTable, list[Fault]]:
     """Table and faults."""
@@ -54,8 +69,12 @@ class AccountsTests(SynchronousTestCase):
 
     def test_namesThatAreNoFolder(self) -> None:
         """An account's name cannot lead out of the folder of the mailboxes."""
-        for name in ("..", ".a", "a/b", "a\\b", "a.", "", "c:", "%USERNAME%", '"a\x00b"'):
-            self.assertEqual(len(read(f"x\ty\n{name}\tpass1234")[1]), 1, name)
+        for name in ("..", ".a", "a/b", "a\\b", "a.", "", "c:", "%USERNAME%", *UNFIT):
+            if name.strip() == name:
+                self.assertEqual(len(read(f"x\ty\n{name}\tpass1234\ny\ty")[1]), 1, ascii(name))
+        self.assertEqual(len(read('x\ty\n"a\x00b"\tpass1234')[1]), 1)
+        for name in ("conrad", "com10", "a.b", '"a b"', "o'hara", "山田", "\u0646\u0627\u0645\u0647\u200c\u0627\u06cc"):
+            self.assertEqual(read(f"{name}\tpass1234")[1], [], ascii(name))
 
     def test_twice(self) -> None:
         """An account that stands twice is a fault of the second line, which names the first."""
@@ -63,3 +82,18 @@ class AccountsTests(SynchronousTestCase):
         self.assertEqual(
             [str(f) for f in faults], ["accounts.dat:2: USER1@test.jp stands in line 1 too, expected each account once"]
         )
+
+    def test_alike(self) -> None:
+        """Nor may two names look alike, whose mail and logins would be mixed up; each fault has its line."""
+        for one, other in (
+            ("jos\u00e9", "JOSE\u0301"),
+            ("user1", "ｕｓｅｒ１"),
+            ("ﬁn", "fin"),
+            ("a\u00adb", "a\u200bb"),
+            ("ｱ", "ア"),
+        ):
+            for pair in ((one, other), (other, one)):
+                _, faults = read("\tx\n{}\tx\n{}\ty".format(*pair))
+                self.assertEqual([fault.line for fault in faults], [1, 3], pair)
+        self.assertIn("accounts.dat:2: fin@test.jp looks like ﬁn@test.jp in line 1,", str(read("ﬁn\tx\nfin\ty")[1][0]))
+        self.assertEqual(read("jose\tx\njos\u00e9\tx\nか\tx\nが\tx\nｶ\tx")[1], [])

@@ -1,5 +1,7 @@
 """Tests of L{epost.tables.directory} and L{epost.tables.patterns}."""
 
+from unicodedata import normalize
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from epost.mail.address import Address, parseAddress, postmaster
@@ -36,6 +38,11 @@ def forward(name: str, *targets: str, keep: bool = True) -> str:
     """An account that forwards."""
     listed = ", ".join(f'"{target}"' for target in targets)
     return f'["{name}@test.jp"]\nforward = [{listed}]\nkeep = {str(keep).lower()}\n'
+
+
+def decomposed(text: str) -> str:
+    """A text in NFD."""
+    return normalize("NFD", text)
 
 
 def short(fault: Fault) -> str:
@@ -350,6 +357,38 @@ class TagTests(SynchronousTestCase):
         """postmaster may have tags too."""
         there, _, _ = directory(separator="+", postmaster=parseAddress("bucho@test.jp"))
         self.assertEqual(there.expand(parseAddress("postmaster+x@test.jp")), (parseAddress("bucho@test.jp"),))
+
+
+class ComposedTests(SynchronousTestCase):
+    """A name is found however the table and the sender compose its letters."""
+
+    def test_everyTable(self) -> None:
+        """Accounts, aliases, wildcards, lists, tags and lines of effect.dat; what is carried over is composed."""
+        for table, asked in ((str, decomposed), (decomposed, str)):
+            faults: list[Fault] = []
+            there = Ground("backend.toml", "mx.test.jp", local=("test.jp",), mailboxes=True, separator="+")
+            found = build(
+                there,
+                {
+                    "accounts": ("accounts.dat", table("josé\tx\nbucho\tx\n").encode()),
+                    "aliases": (
+                        "aliases.dat",
+                        table("für@test.jp\tjosé@test.jp\nna*@test.jp\tjos*@test.jp\n").encode(),
+                    ),
+                    "lists": ("lists.toml", table(POST.replace("staff@", "bücher@")).encode()),
+                    "effect": ("effect.dat", table("josé@test.jp\tfalse\n").encode()),
+                },
+                faults,
+                [],
+                {"staff.txt": b"bucho@test.jp\n"},
+            )
+            self.assertEqual(faults, [])
+            [jose] = [account for account in found.accounts if account.address.local == "josé"]
+            for name in ("josé", "JOSÉ", "José+shop", "für", "naé"):
+                self.assertEqual(found.named(parseAddress(f"{asked(name)}@test.jp")), (jose,), (table, name))
+            self.assertIsNotNone(found.list(parseAddress(f"{asked('Bücher')}@test.jp")))
+            self.assertIsNotNone(found.rule("10.0.0.1", parseAddress(f"{asked('josé')}@test.jp"), False))
+            self.assertEqual(found.accounts.at(jose.box), jose)
 
 
 class NormalTests(SynchronousTestCase):

@@ -25,11 +25,13 @@ from epost.control import files
 from epost.control.account.dat import AccountFile
 from epost.control.account.toml import DetailsFile
 from epost.control.files import NOTHING
-from epost.control.terminal import Failure, remark
+from epost.control.terminal import Failure, oneLine, remark
 from epost.mail.address import Address, AddressError, parseAddress
 from epost.mail.fault import Fault
+from epost.mail.reply import Refused
+from epost.mail.route import Local
 from epost.storage.places import Places
-from epost.tables.accounts import Account
+from epost.tables.accounts import NAMES, Account, fits, looks
 from epost.tables.directory import Directory
 
 Step = tuple[str, bytes]
@@ -103,18 +105,30 @@ class Books:
         return account
 
     def vacant(self, text: str) -> Address:
-        """An address that is no account yet. @raise Failure: it is one, or cannot be one."""
+        """An address that is no account yet. @raise Failure: it is one, looks like one, or cannot be one."""
         address = self.address(text)
-        account = self.directory.accounts.find(address)
-        if account is not None:
-            raise Failure(f"{account.address} is an account already: {self.settings.domains.accounts}:{account.line}")
+        table, seen = self.settings.domains.accounts, looks(address)
+        for account in self.directory.accounts:
+            if account.address == address:
+                raise Failure(f"{account.address} is an account already: {table}:{account.line}")
+            if looks(account.address) == seen:
+                raise Failure(f"{oneLine('the address', text)} looks like {account.address}: {table}:{account.line}")
+        if not fits(address.local):
+            raise Failure(f"{oneLine('the address', text)} cannot be an account, expected {NAMES}")
         if str(address).startswith("'"):
             raise Failure(f"{address}: a line that begins with ' is a comment")
+        self._folder(Local(*address.key), address)
         return address
 
     def mailbox(self, account: Account) -> str:
-        """The folder of a mailbox."""
-        return self.places.folders(account.box)[-1]
+        """The folder of a mailbox. @raise Failure: it can have none."""
+        return self._folder(account.box, account.address)
+
+    def _folder(self, box: Local, address: Address) -> str:
+        try:
+            return self.places.folders(box)[-1]
+        except Refused:
+            raise Failure(f"{address} can have no mailbox: the name of its folder would be too long") from None
 
     @property
     def places(self) -> Places:

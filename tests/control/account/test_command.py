@@ -18,6 +18,7 @@ from epost.login import schemes
 from epost.mail.address import parseAddress
 from epost.storage.lock import FolderLock
 from tests.control.places import ACCOUNTS, CONFIG, DETAILS, ShellTestCase
+from tests.tables.test_accounts import UNFIT
 
 
 class AddTests(ShellTestCase):
@@ -112,12 +113,28 @@ class AddTests(ShellTestCase):
             "User1",
             "a\tb",
             "a\r\nb",
+            *UNFIT,
         ):
             self.assertTrue(self.refused("add", "--stdin", name, stdin=b"geheim"), name)
+            self.assertTrue(self.refused("rename", "user1", name), name)
+        why = '"" cannot be an account, expected a name that a folder can have'
+        self.assertIn(why, self.refused("add", '""', "--stdin", stdin=b"geheim"))
         self.assertIn("one of [domains] local: test.jp", self.refused("add", "x@other.jp", "--stdin", stdin=b"geheim"))
         self.assertIn("accounts.dat:4", self.refused("add", "user1", "--stdin", stdin=b"geheim"))
         once = "user 2@test.jp: no local part, expected the address of an account\n"
         self.assertEqual(self.refused("add", "user 2", "--stdin", stdin=b"geheim"), once)
+
+    def test_alike(self) -> None:
+        """Nobody gets a name that looks like another's, which is told before a password is asked for."""
+        for name in ("ＵＳＥＲ１", "user\u200b1", "user１"):
+            self.assertIn("looks like user1@test.jp: accounts.dat:4", self.refused("add", name))
+        self.good("add", "jose\u0301", "--stdin", stdin=b"geheim")
+        self.assertIn("is an account already", self.refused("add", "jos\u00e9"))
+
+    def test_noFolder(self) -> None:
+        """Nobody gets a name for whose mailbox the place has no room."""
+        self.write("backend.toml", CONFIG.replace("%USERNAME%", f"{'x' * 70}%USERNAME%"))
+        self.assertIn("its folder would be too long", self.refused("add", "あ" * 21, "--stdin", stdin=b"geheim"))
 
     def test_octetsOfAnotherTerminal(self) -> None:
         """Arguments that are no UTF-8 are refused by name."""
