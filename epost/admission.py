@@ -106,9 +106,9 @@ class Admission:
         if self._verify is None or forward.key[0] == "postmaster" or known.relay is None:
             return self._billed(decision, spent)
         verdict = self._verify(forward, path) or decision
-        if isinstance(verdict, Deferred):
-            return verdict.addCallback(self._billed, spent)
-        return self._billed(verdict, spent)
+        if isinstance(verdict, Decision):
+            return self._billed(verdict, spent)
+        return verdict.addCallback(self._billed, spent)
 
     def giveBack(self, spent: Sequence[Spent]) -> None:
         """See L{IAdmission}."""

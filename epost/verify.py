@@ -97,9 +97,9 @@ class Verifier:
         @return: the decision, bare where it is remembered; the Deferred fires always.
         """
         answer = self._answer(_Question(address))
-        if isinstance(answer, Deferred):
-            return answer.addCallback(self._further, address, sender)
-        return self._further(answer, address, sender)
+        if isinstance(answer, Decision):
+            return self._further(answer, address, sender)
+        return answer.addCallback(self._further, address, sender)
 
     def _further(self, decision: Decision, address: Address, sender: Address | None) -> "Decision | Deferred[Decision]":
         """What a next hop says of a sender, where that has a say."""

@@ -124,4 +124,4 @@ class Decision:
     @property
     def accepts(self) -> bool:
         """Whether the client may go on."""
-        return self.reply.accepts
+        return self.reply.code < 400

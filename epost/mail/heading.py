@@ -90,10 +90,11 @@ class Heading:
             self._inside = True
         self._started = self._started or end > begin
         for found in _WANTED.findall(block, begin, end):
-            name = found.lower().decode()
-            if name == "received":
+            name = found.lower()
+            if name == b"received":
                 self.received += 1
-            self._missing.pop(name, None)
+            elif self._missing:
+                self._missing.pop(name.decode(), None)
         return end
 
     def _seeing(self, block: bytes, begin: int, end: int) -> bytes:

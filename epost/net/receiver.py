@@ -174,10 +174,16 @@ class Receiver(Protocol):
         """End the session with a 421, now or when the message at hand has its answer."""
         if self._shaking:
             self._cut(str(reply))
-            return
-        self._leaving = reply
-        if not self.busy:
+        elif self.busy:
+            self._leaving = reply
+        else:
+            self.session.close(reply)
             self._run()
+
+    def rest(self) -> None:
+        """Between two messages: who is to leave does, and what was pipelined behind the one at hand is not begun."""
+        if self._leaving is not None and not self.busy:
+            self.session.close(self._leaving)
 
     def _cut(self, why: str) -> None:
         """End a handshake that is under way."""
@@ -196,32 +202,25 @@ class Receiver(Protocol):
         if self._running:
             return
         self._running = True
-        session, transaction = self.session, self._transaction
-        closed = False
-        while True:
-            if self._leaving is not None and not self.busy:
-                session.close(self._leaving)  # what was pipelined behind the message at hand is not begun
-            event = session.nextEvent()
-            action = ACTIONS.get(type(event))
-            if action is None:
-                self._waiting = event is _ANSWER
-                closed = type(event) is Closed
-                break
+        house, session, transaction = self.house, self.session, self._transaction
+        event = session.nextEvent()
+        while (action := ACTIONS.get(type(event))) is not None:
             action(transaction, event)
+            event = session.nextEvent()
         self._running = False
-        if lines := session.transcript():
-            self.house.log.lines(self.number, lines)
+        self._waiting = event is _ANSWER
+        house.log.lines(self.number, session.transcript())
         octets = session.outgoing()
-        if closed and not self._starting:
-            self._part(octets)
-            return
-        if octets:
-            self.house.outbox.put(self.transport, octets)
         if self._starting:
-            self.house.outbox.flush()
+            house.outbox.put(self.transport, octets)
+            house.outbox.flush()
             self._shake()
+        elif type(event) is Closed:
+            self._part(octets)
         else:
-            self._since = self.house.clock.seconds()
+            if octets:
+                house.outbox.put(self.transport, octets)
+            self._since = house.clock.seconds()
 
     def _part(self, octets: bytes) -> None:
         """Say our last words, once, and end the connection behind them."""
@@ -310,6 +309,8 @@ class Receiver(Protocol):
             self._transaction.discard()
             return
         self.session.answer(reply, octets, account)
+        if self._leaving is not None:
+            self.rest()
         if self._waiting:
             self._answered()
 

@@ -93,6 +93,9 @@ class Guest(Protocol):
     def leave(self, reply: Reply) -> None:
         """See L{epost.net.crowd.Member}."""
 
+    def rest(self) -> None:
+        """The message at hand has come to nothing."""
+
     def answer(self, reply: Reply, octets: int = 0, account: Address | None = None) -> None:
         """Answer the event that is undecided."""
 
@@ -209,10 +212,10 @@ class Transaction:
         """RCPT: the rules, which may have to ask the next hop."""
         client, mail = self.guest.session.client, self._mail
         decision = self.house.admission.recipient(client, mail.path, self._verdict, event.path, self._recipients)
-        if isinstance(decision, Deferred):
-            decision.addCallbacks(self._recipientDecided, self._broken, callbackArgs=(event.path,))
-        else:
+        if isinstance(decision, Decision):  # of a Deferred, which has an abstract base, it takes longer to ask
             self._recipientDecided(decision, event.path)
+        else:
+            decision.addCallbacks(self._recipientDecided, self._broken, callbackArgs=(event.path,))
 
     def _recipientDecided(self, decision: Decision, path: Address) -> None:
         if decision.accepts:
@@ -280,6 +283,7 @@ class Transaction:
         """The transaction is void."""
         self.discard()
         self._recipients.clear()
+        self.guest.rest()
 
     def discard(self) -> None:
         """Forget the message at hand, if there is one."""

@@ -23,6 +23,7 @@ HELO_OCTETS = 255  # RFC 5321 4.5.3.1.2
 PATH_OCTETS = 256  # with its brackets (RFC 5321 4.5.3.1.3)
 HIDDEN = "***"  # stands in a log for what belongs to a login
 
+_COMMON = frozenset(("EHLO", "MAIL", "RCPT", "DATA", "RSET", "QUIT"))  # as nearly all clients write them
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _ODD = re.compile(r"""[^!-~]|[()<>@,;\\"]""")  # what would change a Received field or a log line (RFC 5322 3.2.3)
 _PATH = re.compile(r'<((?:"(?:\\.|[^"\\])*"|[^">])*)>(?:[ \t]+(.*))?\Z')
@@ -46,11 +47,13 @@ def split(line: str) -> tuple[str, str]:
     if not line.isprintable() and _CONTROL.search(line):
         raise Refused(wording.unknownCommand())
     verb, _, argument = line.partition(" ")
-    if "\t" in verb:  # as good as a blank here; inside quotes it is no text (RFC 5321 4.1.2)
-        verb, _, argument = line.partition("\t")
-    if not verb.isascii():
-        raise Refused(wording.unknownCommand())
-    return verb.upper(), argument.strip(" \t")
+    if verb not in _COMMON:
+        if "\t" in verb:  # as good as a blank here; inside quotes it is no text (RFC 5321 4.1.2)
+            verb, _, argument = line.partition("\t")
+        if not verb.isascii():
+            raise Refused(wording.unknownCommand())
+        verb = verb.upper()
+    return verb, argument.strip(" \t")
 
 
 def hello(argument: str) -> str:

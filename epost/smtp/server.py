@@ -69,6 +69,7 @@ class State(enum.Enum):
 # Tuples, and names of what every command looks at: an enum's hash and the attributes of its class are slow to get.
 _ALWAYS = tuple(State)
 _OPEN = (State.SENDER, State.RECIPIENT, State.CONTENT)
+_READY, _SENDER, _RECIPIENT = State.READY, State.SENDER, State.RECIPIENT
 _ENDED, _LOGIN = State.ENDED, State.LOGIN
 _DATA, _ANSWER = Want.DATA, Want.ANSWER
 _BEGINS, _ENDS, _CLOSED = Data(), End(), Closed()
@@ -164,27 +165,30 @@ class ServerSession:
             raise ValueError("nothing is to be answered")
         self._say(reply)
         accepts = reply.code < 400
-        if type(event) is Mail:
+        kind = type(event)
+        if kind is Mail:
             if accepts:
-                self._mail, self._state, self._accepted, self._refused = event, State.SENDER, 0, 0
+                self._mail = event  # type: ignore[assignment]
+                self._state = _SENDER
                 self._octets = octets
-        elif type(event) is Rcpt:
+                self._accepted = self._refused = 0
+        elif kind is Rcpt:
             if accepts:
-                self._state = State.RECIPIENT
+                self._state = _RECIPIENT
                 self._accepted += 1
             else:
                 self._refused += 1
-        elif type(event) is Data:
+        elif kind is Data:
             if reply.code == 354:
                 self._state = State.CONTENT
                 kept = self._settings
                 self._data = MailData(self._limit(), kept.bareLineEnds == "repair", kept.longLines == "refuse")
-        elif type(event) is End:
-            self._state = State.READY
+        elif kind is End:
+            self._state = _READY
             if accepts:
                 self._errors = self._commands = self._idle = 0
         else:
-            self._state = State.READY
+            self._state = _READY
             self._betrayed = not accepts
             if account is not None:
                 self.client = replace(self.client, account=account)
@@ -221,9 +225,11 @@ class ServerSession:
 
     def outgoing(self) -> bytes:
         """What is to be written since the last call."""
-        out = b"".join(self._out)
-        self._out.clear()
-        return out
+        out = self._out
+        if not out:
+            return b""
+        self._out = []
+        return out[0] if len(out) == 1 else b"".join(out)
 
     def transcript(self) -> list[str]:
         """
@@ -330,7 +336,8 @@ class ServerSession:
         elif fault and self._state is State.CONTENT:
             self._void()  # told as soon as it is known, answered at the end of data
         if data.ended:
-            self._unread.back(data.excess)
+            if data.excess:
+                self._unread.back(octets[-data.excess :])
             self._data = None
             if fault:
                 self._say(fault)

@@ -61,9 +61,8 @@ class Unread:
 
     def add(self, octets: bytes) -> None:
         """Put octets behind."""
-        if self._at == len(self.octets):
+        if not self.octets:
             self.octets = octets
-            self._at = self._sought = 0
         else:
             self.octets = self.octets[self._at :] + octets
             self._sought -= self._at
@@ -75,16 +74,20 @@ class Unread:
 
         One above the limit comes cut to C{limit} octets, which no line within the limit has.
         """
-        end = self.octets.find(b"\r\n", self._sought)
+        octets = self.octets
+        end = octets.find(b"\r\n", self._sought)
         if end < 0:
-            if self.octets:
+            if octets:
                 self._wait()
             return None
-        line = self._cut + self.octets[self._at : end]
-        self._at = self._sought = end + 2
-        self._cut = b""
-        if self._at == len(self.octets):
-            self.octets, self._at, self._sought = b"", 0, 0
+        line = octets[self._at : end]
+        if end + 2 < len(octets):
+            self._at = self._sought = end + 2
+        else:
+            self.octets = b""
+            self._at = self._sought = 0
+        if self._cut:
+            line, self._cut = self._cut + line, b""
         return line if len(line) <= self.limit - 2 else line[: self.limit]
 
     def _wait(self) -> None:
@@ -101,15 +104,19 @@ class Unread:
     def take(self, limit: int) -> bytes:
         """The next octets, at most C{limit}, as they are; empty when there are none."""
         start = self._at
-        self._at = self._sought = min(start + limit, len(self.octets))
-        if start == self._at:
-            self.clear()
-        return self.octets[start : self._at]
+        octets = self.octets
+        if start + limit < len(octets):
+            self._at = self._sought = start + limit
+            return octets[start : self._at]
+        self.octets = b""
+        self._at = self._sought = 0
+        return octets[start:] if start else octets
 
-    def back(self, count: int) -> None:
-        """Put back the last octets that L{take} gave."""
-        self._at -= count
-        self._sought = self._at
+    def back(self, octets: bytes) -> None:
+        """Put the last octets that L{take} gave in front again."""
+        if octets:
+            self.octets = octets + self.octets[self._at :]
+            self._at = self._sought = 0
 
     def clear(self) -> None:
         """Forget everything."""

@@ -196,6 +196,8 @@ class ReceiveLog(_Log):
 
     def lines(self, connection: int, texts: Sequence[str]) -> None:
         """A line for each."""
+        if not texts:
+            return
         second = int(self._clock.seconds())
         if second != self._second:
             self._settle()
@@ -213,16 +215,16 @@ class ReceiveLog(_Log):
     def _settle(self) -> None:
         """Write out what was said in a second."""
         said, self._said = self._said, []
-        every = [text for _, texts in said for text in texts]
-        if not every:
+        if not said:
             return
+        every = [text for _, texts in said for text in texts]
         whole = "".join(every)
         if not (whole.isascii() and whole.isprintable() and len(max(every, key=len)) <= LONGEST):
             said = [(connection, [safe(text) for text in texts]) for connection, texts in said]
         written = []
         for connection, texts in said:
             front = f"\n{self._prefix}{connection & 0xFFFFFFFF:08x}, "  # its last 32 bits
-            written += [front + text for text in texts]
+            written += front, front.join(texts)
         self._journal.add(self._second, "".join(written)[1:] + "\n")
 
     def _flush(self) -> None:

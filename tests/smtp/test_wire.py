@@ -57,7 +57,7 @@ class UnreadTests(SynchronousTestCase):
         self.assertEqual(unread.line(), b"DATA")
         self.assertEqual(unread.take(3), b"con")
         self.assertEqual(unread.take(100), b"tent\r\n.\r\nQUIT\r\n")
-        unread.back(6)
+        unread.back(b"QUIT\r\n")
         self.assertEqual(unread.line(), b"QUIT")
         self.assertEqual(unread.take(100), b"")
 
