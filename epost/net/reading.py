@@ -129,6 +129,16 @@ class Reading:
         return "-"
 
 
+def close(transport: Any) -> None:
+    """
+    End a plain TCP connection of which all is said and written, in order: what its C{loseConnection} does, without two
+    more turns of the reactor. Not to be called while it reads.
+    """
+    transport.stopReading()
+    transport.stopWriting()
+    transport.connectionLost(_ENDS[ConnectionDone])
+
+
 def wires(reactor: Any) -> tuple[Any, Outbox]:
     """What TCP is to be spoken by, and with which outbox, where a reactor runs; one in memory speaks for itself."""
     if not IReactorFDSet.providedBy(reactor):

@@ -28,6 +28,7 @@ from epost.mail.decision import Client
 from epost.mail.reply import Reply
 from epost.mail.safe import safe
 from epost.net.crowd import Crowd
+from epost.net.reading import close
 from epost.net.refusals import Refusals
 from epost.net.tls import ServerContexts, channelBinding, described
 from epost.net.tls import reason as explained
@@ -239,7 +240,7 @@ class Receiver(Protocol):
 
         Where the client may still be sending only our half is closed at first: closing all with octets unread would
         make TCP throw away the reply that says why. TLS waits for the client's end behind ours (RFC 8446 6.1). Where
-        all is said on both sides nothing is left to abort: that is an end without one more turn of the reactor.
+        all is said on both sides there is nothing to wait for.
 
         @param gone: whether the system has them, so that nobody need be waited for where the client has ended it.
         """
@@ -250,7 +251,7 @@ class Receiver(Protocol):
         if not over:  # to move a timer costs more the more there are
             self._expect(self.house.patience.farewell)
         if over:
-            self.transport.abortConnection()
+            close(self.transport)
         elif self.session.client.tls:
             self.transport.resumeProducing()
             self.transport.loseConnection()

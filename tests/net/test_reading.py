@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from epost.net.reading import Reading, wires
+from epost.net.reading import Reading, close, wires
 from epost.net.writing import Outbox
 
 
@@ -105,6 +105,18 @@ class ReadingTests(TestCase):
         """It claims its roles."""
         verifyObject(IReadDescriptor, self.reading)
         self.assertTrue(IReactorFDSet.providedBy(self.reading))
+
+    async def test_close(self) -> None:
+        """An end of ours is one in order: the other side hears all of it, and no reset."""
+        client = self.client()
+        self.told = lambda talk, data: talk.transport.write(data)
+        client.send(b"QUIT")
+        await self.hears(client, b"QUIT")
+        (talk,) = self.talks
+        close(talk.transport)
+        self.assertIsInstance(self.successResultOf(talk.ended).value, ConnectionDone)
+        client.setblocking(True)
+        self.assertEqual([client.recv(100), client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)], [b"", 0])
 
     async def test_echo(self) -> None:
         """What comes is read, by us and not by the reactor, and the end is told as it was."""
