@@ -35,11 +35,12 @@ _log = Logger()
 class Incoming(ABC):
     """What streams in, and what is to be known of it. @ivar header: the begin; L{None} where nobody asks for it."""
 
+    _full = False  # the disk is, so this was given up
+
     def __init__(self, room: IRoom, field: bytes, heading: Heading, header: bytearray | None) -> None:
         """@param field: goes in front of all that the client wrote."""
         self.header = header
         self._room = room
-        self._full = False  # the disk is, so this was given up
         self._front = field  # goes in front of the next part
         self._heading = heading
 
@@ -61,9 +62,10 @@ class Incoming(ABC):
         """See L{IDraft}. Fails with 554 5.4.6 where the message has gone in circles."""
         if self._full:
             return fail(Refused(wording.diskFull()))
-        if rest := b"".join((self._front, *self._heading.finish())):
-            self.put(rest)
-        why = wording.tooManyReceived() if self._heading.tooMany else self.circles()
+        heading = self._heading
+        if not heading.ended:
+            self.put(b"".join((self._front, *heading.finish())))
+        why = wording.tooManyReceived() if heading.tooMany else self.circles()
         if why is not None:
             self.discard()
             return fail(Refused(why))
@@ -127,6 +129,8 @@ class Promising:
 class Draft(Incoming):
     """The content on its way into a store, with what we write in front of it."""
 
+    _size = 0
+
     def __init__(
         self,
         room: IRoom,
@@ -145,7 +149,6 @@ class Draft(Incoming):
         self._store = store
         self._done = done
         self._told = told
-        self._size = 0
 
     def finish(self) -> "Deferred[None]":
         """In the store."""

@@ -51,7 +51,7 @@ class Expansion(Router):
         super().__init__(directory)
         self._srs = srs
         self._seconds = seconds
-        self._alone = Memo(directory, self._isAlone)
+        self._direct = Memo(directory, self._findDirect)
         self._members = Memo(directory, _ends)
         self._memberRoutes = Memo(directory, _routes)
 
@@ -88,6 +88,10 @@ class Expansion(Router):
             return Decision(wording.unknownUser(forward), _FOREIGN)
         return Decision(wording.recipientOk(forward), Because("srs", 0, f"returned to {original}"))
 
+    def direct(self, address: Address) -> Route | None:
+        """See L{IExpansion}."""
+        return self._direct(address.text, address)
+
     def copies(self, envelope: Envelope) -> tuple[Copy, ...]:
         """See L{IExpansion}."""
         directory = self._directory()
@@ -95,7 +99,7 @@ class Expansion(Router):
         onward: dict[Address, dict[Address, Way]] = {}  # by what the client named
         lists: dict[Address, List] = {}
         for path in envelope.recipients:
-            if self._alone(path.text, path):  # as most are
+            if self._direct(path.text, path) is not None:
                 direct[path] = None
                 continue
             for way in self._ways(directory, path):
@@ -124,11 +128,12 @@ class Expansion(Router):
             return self._memberRoutes(copy.list, recipients)
         return {self.route(address) for address in recipients}
 
-    def _isAlone(self, directory: Directory, path: Address) -> bool:
-        """Whether an address leads to itself, and to nobody else."""
+    def _findDirect(self, directory: Directory, path: Address) -> Route | None:
+        """See L{direct}."""
         if self.isRewritten(path) or directory.lists.find(path) is not None:
-            return False
-        return [way.address is path for way in directory.ways(path)] == [True]
+            return None
+        alone = [way.address is path for way in directory.ways(path)] == [True]
+        return decideRoute(directory, path) if alone else None
 
     def _ways(self, directory: Directory, path: Address) -> tuple[Way, ...]:
         original = self.original(path)

@@ -14,7 +14,7 @@ mailboxes too; while content comes; and at its end, for what it was.
 House contract 1 and 5; spec 2 (names), 5 (aliases), 8 (Received, missing fields); RFC 5321 4.4 (trace).
 """
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -96,27 +96,39 @@ class Intake:
     def open(self, name: Name, client: Client, envelope: Envelope, size: int = 0) -> IDraft:
         """See L{IIntake}."""
         now = self.clock.seconds()
-        copies = self.router.copies(envelope)
+        recipients = envelope.recipients
+        only = self.router.direct(recipients[0]) if len(recipients) == 1 else None
+        copies = self.router.copies(envelope) if only is None else ()
         heading = Heading(
             self.marks.received + (HANDED if client.known else 0),
             trace.missing(name, self.marks.host, envelope.sender, now) if envelope.ours else None,
             client.submission,
         )
         field = trace.received(client, self.marks.host, self.marks.version, name, envelope.utf8, now)
-        ways = [self.router.routes(copy) for copy in copies]
-        if len(copies) > 1 or copies[0].front:
-            self._ask(size, ways)
-            return self._several(name, copies, ways, envelope, field, heading, now)
-        envelope, routes = copies[0].envelope, ways[0]
-        only = next(iter(routes))
-        if len(routes) > 1:
-            self._ask(size, ways)
-        elif isinstance(only, Local) and self.inbox is not None:
-            recipient = envelope.recipients[0]
-            box = self.inbox.draft(only, name, trace.delivery(envelope.sender, recipient))
-            told = self._toldOf([(only, recipient)], envelope)
-            return Draft(self.room, box, field, heading, lambda size: self._delivered(name, only, now), told)
+        routes: Collection[Route]
+        if only is not None:
+            routes = (only,)
+        else:
+            ways = [self.router.routes(copy) for copy in copies]
+            if len(copies) > 1 or copies[0].front:
+                self._ask(size, ways)
+                return self._several(name, copies, ways, envelope, field, heading, now)
+            envelope, routes = copies[0].envelope, ways[0]
+            if len(routes) > 1:
+                self._ask(size, ways)
+            else:
+                only = next(iter(routes))
+        if isinstance(only, Local) and self.inbox is not None:
+            return self._boxed(name, only, envelope, field, heading, now)
         return self._queued(name, envelope, routes, field, heading, now)
+
+    def _boxed(self, name: Name, only: Local, envelope: Envelope, field: bytes, heading: Heading, now: float) -> IDraft:
+        """A message of one mailbox."""
+        assert self.inbox is not None
+        recipient = envelope.recipients[0]
+        box = self.inbox.draft(only, name, trace.delivery(envelope.sender, recipient))
+        told = self._toldOf([(only, recipient)], envelope)
+        return Draft(self.room, box, field, heading, lambda size: self._delivered(name, only, now), told)
 
     def _ask(self, size: int, ways: Sequence[Set[Route]]) -> None:
         """
@@ -130,7 +142,7 @@ class Intake:
             raise Refused(wording.diskFull())
 
     def _queued(
-        self, name: Name, envelope: Envelope, routes: Set[Route], field: bytes, heading: Heading, now: float
+        self, name: Name, envelope: Envelope, routes: Collection[Route], field: bytes, heading: Heading, now: float
     ) -> IDraft:
         """A message of the queue."""
         letter, history = self._letter(name, envelope, routes, now)
@@ -163,7 +175,7 @@ class Intake:
         return Branches(self.room, branches, heading, self.accepted, self._takeBack, told)
 
     def _letter(
-        self, name: Name, envelope: Envelope, routes: Set[Route], now: float
+        self, name: Name, envelope: Envelope, routes: Collection[Route], now: float
     ) -> tuple[IDraft, tuple[Attempt, ...]]:
         """Begin one in the queue. @return: it, and what is to be told of it from the start."""
         history = self._held(routes, now)
@@ -196,16 +208,24 @@ class Intake:
 
         return told
 
-    def _held(self, routes: Set[Route], now: float) -> tuple[Attempt, ...]:
+    def _held(self, routes: Collection[Route], now: float) -> tuple[Attempt, ...]:
         """What is to be told of a message for which there is nothing to do but wait: which line of a table holds it."""
-        whys = [route.because for route in routes if isinstance(route, Held)]
-        return (Attempt(now, 0.0, whys[0], "", ()),) if len(whys) == len(routes) else ()
+        why = ""
+        for route in routes:
+            if not isinstance(route, Held):
+                return ()
+            why = why or route.because
+        return (Attempt(now, 0.0, why, "", ()),)
 
     def _delivered(self, name: Name, box: Local, queued: float) -> None:
         """A delivery inside writes only the GetTryServer lines, with its own domain (spec 6)."""
         self.senderLog.trying(name, box.domain, self.clock.seconds(), queued, 0)
 
 
-def _boxes(routes: Set[Route]) -> int:
+def _boxes(routes: Collection[Route]) -> int:
     """How many are mailboxes here."""
-    return [type(route) for route in routes].count(Local)
+    count = 0
+    for route in routes:
+        if type(route) is Local:
+            count += 1
+    return count

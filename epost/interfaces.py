@@ -186,6 +186,9 @@ class IRouter(Interface):
 class IExpansion(IRouter):
     """What becomes of a message between its client and its recipients."""
 
+    def direct(address: Address) -> Route | None:
+        """The next place of an address that leads to itself and to nobody else, as most do; L{None}: it does not."""
+
     def copies(envelope: Envelope) -> Sequence[Copy]:
         """
         What is to be stored of a message: at least one; together they are for all of its recipients.

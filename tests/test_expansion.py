@@ -104,6 +104,17 @@ class ExpansionTests(SynchronousTestCase):
         )
         self.assertEqual((copy.front, copy.by, copy.list, copy.envelope.body), (b"", None, "", "8BITMIME"))
 
+    def test_direct(self) -> None:
+        """An address that leads to itself alone has a place; aliases, lists, and who has mail sent on have none."""
+        for address, place in (
+            ("User1@test.jp", Local("user1", "test.jp")),
+            ("z@y.example", Onward("y.example")),
+            *((f"{name}@test.jp", None) for name in ("all", "chief", "staff", "suzuki", "kacho", "tanaka", "out")),
+        ):
+            self.assertEqual(self.expansion.direct(parseAddress(address)), place, address)
+        self.there = directory(gateway="y.example, hold\n")
+        self.assertEqual(self.expansion.direct(parseAddress("z@y.example")), Held('gateway:1 "y.example, hold"'))
+
     def test_routes(self) -> None:
         """Where a copy goes, each place once: a list's members too, by the tables of the day."""
         plain, listed = self.copies("user1@test.jp", "suzuki@test.jp", "chief@test.jp", "z@y.example", "staff@test.jp")

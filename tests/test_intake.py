@@ -43,6 +43,10 @@ class Town:
         names = {"all": ["user1", "bucho"], "chief": ["bucho"]}.get(address.local)
         return tuple(parseAddress(f"{name}@test.jp") for name in names) if names else (address,)
 
+    def direct(self, address: Address) -> Route | None:
+        led = address.local in ("all", "chief", "staff", "kacho", "tanaka")
+        return None if led else self.route(address)
+
     def copies(self, envelope: Envelope) -> tuple[Copy, ...]:
         named = {path.local for path in envelope.recipients}
         plain = {
