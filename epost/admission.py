@@ -99,9 +99,12 @@ class Admission:
             return decision
         if known.inside:
             return self._full(directory, known, forward) or decision
-        spent = self._spent(directory, writers(directory, client, path, sender), taken)
-        if isinstance(spent, Because):
-            return Decision(wording.sentTooMuch(), spent)
+        spent = None
+        if self._allowance is not None:
+            counted = self._spent(self._allowance, directory, writers(directory, client, path, sender), taken)
+            if isinstance(counted, Because):
+                return Decision(wording.sentTooMuch(), counted)
+            spent = counted
         # Postmaster is taken whatever the next hop says (RFC 5321 4.5.1).
         if self._verify is None or forward.key[0] == "postmaster" or known.relay is None:
             return self._billed(decision, spent)
@@ -126,17 +129,17 @@ class Admission:
         return decision
 
     def _spent(
-        self, directory: Directory, people: Sequence[Account], taken: Sequence[Address]
+        self, allowance: IAllowance, directory: Directory, people: Sequence[Account], taken: Sequence[Address]
     ) -> Because | Spent | None:
         """
         Count a recipient outside. In the name of a group nobody in particular has sent.
 
-        @return: what forbids it, or what was counted; L{None}: nobody counts.
+        @return: what forbids it, or what was counted; L{None}: nothing was.
         """
-        if self._allowance is None or len(people) != 1 or not people[0].details.allowed.limited:
+        if len(people) != 1 or not people[0].details.allowed.limited:
             return None
         first = all(map(directory.isInside, taken))
-        return self._allowance.spend(people[0].address, people[0].details.allowed, first)
+        return allowance.spend(people[0].address, people[0].details.allowed, first)
 
     def _full(self, directory: Directory, known: Target, forward: Address) -> Decision | None:
         """

@@ -18,6 +18,7 @@ from dataclasses import replace
 from epost.interfaces import Usage
 from epost.mail.address import Address
 from epost.mail.decision import Because, Client, Decision, Scope
+from epost.mail.reply import Reply
 from epost.mail.route import Local
 from epost.mail.value import value
 from epost.smtp import wording
@@ -176,21 +177,25 @@ class Target:
     @ivar inside: whether it is ours.
     @ivar exists: whether, being ours, it is somebody.
     @ivar relay: what makes it a relay domain's, being none of ours.
+    @ivar ok: what is said where it is taken.
     @ivar account: the only account in whose mailbox it ends; L{None} where it ends elsewhere, or in several.
     """
 
     inside: bool
     exists: bool
     relay: Destination | None
+    ok: Reply
     account: Account | None = None
 
 
 def target(directory: Directory, forward: Address) -> Target:
     """Look it up."""
+    ok = wording.recipientOk(forward)
     if not directory.isInside(forward):
-        return Target(False, False, directory.hops.relay(forward.domain))
+        return Target(False, False, directory.hops.relay(forward.domain), ok)
     ends = directory.expand(forward)
-    return Target(True, directory.exists(forward), None, directory.accounts.find(ends[0]) if len(ends) == 1 else None)
+    account = directory.accounts.find(ends[0]) if len(ends) == 1 else None
+    return Target(True, directory.exists(forward), None, ok, account)
 
 
 def decideRecipient(
@@ -219,18 +224,20 @@ def decideRecipient(
     if not inside and relay is None and sender.scope is not Scope.ANYWHERE:
         return Decision(wording.relaying(forward), sender.because)
     people = writers(directory, client, path, sender)
-    refusals = [_restricted(directory, account, forward, inside, restrict) for account in people]
-    refusal = refusals[0] if all(refusals) and refusals else None  # of a group, one who may is enough
+    refusal = None
+    if people:
+        refusals = [_restricted(directory, account, forward, inside, restrict) for account in people]
+        refusal = refusals[0] if all(refusals) else None  # of a group, one who may is enough
     if refusal is None and inside and len(directory.lists):
         believed = _believed(directory, client, sender)
         refusal = _unwanted(directory, {account.address for account in people}, path, believed, forward)
     if refusal is not None:
         return refusal
     if inside:
-        return Decision(wording.recipientOk(forward), _TO_ACCOUNT)
+        return Decision(known.ok, _TO_ACCOUNT)
     if relay is not None:
-        return Decision(wording.recipientOk(forward), relay.because)
-    return Decision(wording.recipientOk(forward), sender.because, Scope.ANYWHERE)
+        return Decision(known.ok, relay.because)
+    return Decision(known.ok, sender.because, Scope.ANYWHERE)
 
 
 def _restricted(

@@ -96,7 +96,7 @@ class Verifier:
         @param sender: the reverse path; L{None}: the null one.
         @return: the decision, bare where it is remembered; the Deferred fires always.
         """
-        answer = self._answer(_Question(address))
+        answer = self._answer(address)
         if isinstance(answer, Decision):
             return self._further(answer, address, sender)
         return answer.addCallback(self._further, address, sender)
@@ -105,16 +105,17 @@ class Verifier:
         """What a next hop says of a sender, where that has a say."""
         if decision.reply.code != _DEPENDS or sender is None:
             return decision
-        return self._answer(_Question(address, sender))
+        return self._answer(address, sender)
 
-    def _answer(self, question: _Question) -> "Decision | Deferred[Decision]":
+    def _answer(self, address: Address, sender: Address | None = None) -> "Decision | Deferred[Decision]":
         """What a next hop says, or has said."""
-        found = self._known.get(question.key)
+        found = self._known.get((address.key, None if sender is None else sender.key))
         if found is not None and found[0] > self.clock.seconds():
             return found[1]
-        route = self.router.route(question.address)
+        route = self.router.route(address)
         if not isinstance(route, Onward):
-            return _taken(question.address, "there is nobody to ask")
+            return _taken(address, "there is nobody to ask")
+        question = _Question(address, sender)
         if self._silent.get(route.destination, 0.0) > self.clock.seconds():
             return _unasked(question.address, route)
         answer: Deferred[Decision] = Deferred()

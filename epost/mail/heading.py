@@ -34,6 +34,13 @@ class Heading:
     @ivar ended: whether the header is over: what comes now need not be fed any more.
     """
 
+    received = 0
+    ended = False
+    _undecided = b""
+    _started = False  # whether a field went by
+    _inside = False  # whether the last part ended inside a line that belongs to the header
+    _dropping = False  # inside a field that is taken out
+
     def __init__(self, limit: int, missing: Mapping[str, bytes] | None = None, blind: bool = False) -> None:
         """
         @param limit: how many Received fields are too many, less one.
@@ -41,15 +48,9 @@ class Heading:
             C{from}.
         @param blind: whether Bcc and Resent-Bcc are taken out.
         """
-        self.received = 0
-        self.ended = False
         self._limit = limit
-        self._missing = dict(missing or {})
-        self._undecided = b""
-        self._started = False  # whether a field went by
-        self._inside = False  # whether the last part ended inside a line that belongs to the header
+        self._missing = dict(missing) if missing else {}
         self._blind = blind
-        self._dropping = False  # inside a field that is taken out
 
     @property
     def tooMany(self) -> bool:

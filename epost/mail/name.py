@@ -43,7 +43,7 @@ class Name:
     @property
     def isNotice(self) -> bool:
         """Whether this message is one that we wrote: it is never returned."""
-        return "-E" in self.stem or "-W" in self.stem
+        return "-" in self.stem
 
 
 def numbered(number: int) -> Name:

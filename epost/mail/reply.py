@@ -8,6 +8,7 @@ RFC 5321 4.2 (replies), RFC 2034 and RFC 3463 (enhanced status codes).
 """
 
 import re
+from dataclasses import field
 
 from epost.mail.value import value
 
@@ -23,11 +24,14 @@ class Reply:
     @ivar lines: the text of each line, without code and line end. At least one, which may be empty.
     @ivar enhanced: our own enhanced status code, like C{5.7.1}; empty where none belongs in front of the text. It is
         empty in a reply that was heard from another server: what that one wrote stands in C{lines}.
+    @ivar spoken: how L{epost.smtp.wire} writes it, once somebody has heard it: decisions that are remembered are said
+        again and again.
     """
 
     code: int
     lines: tuple[str, ...]
     enhanced: str = ""
+    spoken: tuple[list[str], bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def accepts(self) -> bool:

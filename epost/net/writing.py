@@ -96,7 +96,7 @@ def write(transport: Any, octets: bytes) -> bool:
     busy = type(transport) not in _PLAIN or transport.dataBuffer or transport._tempDataLen or transport.TLS
     if not busy and transport.connected and not transport.disconnecting:
         try:
-            sent = transport.getHandle().send(octets)
+            sent = transport.socket.send(octets)
         except OSError:  # there is no room, or nobody any more: the common way finds out
             sent = 0
         if sent == len(octets):

@@ -31,6 +31,12 @@ class MailData:
     @ivar room: octets that a chunk may have, so that no part is longer than L{PART}.
     """
 
+    ended = False
+    excess = 0
+    _first = True
+    _size = _column = 0
+    _bare = _big = _long = False
+
     def __init__(self, limit: int, repair: bool, refuseLong: bool) -> None:
         """
         @param limit: octets of content; 0: any number.
@@ -42,11 +48,6 @@ class MailData:
         self._refuseLong = refuseLong
         # The CRLF of the command line: with it in front the first line is like all others.
         self._held = b"\r\n"
-        self._first = True
-        self._size = self._column = 0
-        self._bare = self._big = self._long = False
-        self.ended = False
-        self.excess = 0
         self.room = (PART // 2 if repair else PART) - len(_END)
 
     @property

@@ -350,7 +350,13 @@ class ServerSession:
 
     def _say(self, reply: Reply) -> None:
         """Reply to the client."""
-        lines, octets = spoken(reply, self.client.extended)
+        if self.client.extended:
+            said = reply.spoken
+            if said is None:
+                said = reply.spoken = spoken(reply, True)  # type: ignore[misc]
+            lines, octets = said
+        else:
+            lines, octets = spoken(reply, False)
         self._transcript += lines
         self._out.append(octets)
 

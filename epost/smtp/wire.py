@@ -11,6 +11,7 @@ from functools import lru_cache
 from epost.mail.reply import Reply
 
 LINE_OCTETS = 512  # with CRLF, commands and replies (RFC 5321 4.5.3.1.4, 4.5.3.1.5)
+_PLAIN = LINE_OCTETS // 4  # characters that take no more octets
 
 
 def spoken(reply: Reply, enhanced: bool) -> tuple[list[str], bytes]:
@@ -20,10 +21,11 @@ def spoken(reply: Reply, enhanced: bool) -> tuple[list[str], bytes]:
     No text can hold a line end or another control: our own wording has none, a reply that quotes another server might.
     A line that is too long is cut.
     """
-    if len(reply.lines) == 1:  # as nearly all are
+    lines = reply.lines
+    if len(lines) == 1:  # as nearly all are
         status = f"{reply.enhanced} " if enhanced and reply.enhanced else ""
-        line = f"{reply.code} {status}{reply.lines[0]}"
-        if len(line) < LINE_OCTETS // 4 and line.isprintable():
+        line = f"{reply.code} {status}{lines[0]}"
+        if len(line) < _PLAIN and line.isprintable():
             return [line], f"{line}\r\n".encode()
     return _spoken(reply, enhanced)
 

@@ -73,7 +73,7 @@ def recipientOk(path: Address) -> Reply:
 
 def startInput(name: Name) -> Reply:
     """DATA is taken: content may come."""
-    return Reply(354, (f"Start mail input;id <{name}> end with <CRLF>.<CRLF>",))
+    return Reply(354, (f"Start mail input;id <{name!s}> end with <CRLF>.<CRLF>",))
 
 
 def received(name: Name, extended: bool) -> Reply:
@@ -82,7 +82,7 @@ def received(name: Name, extended: bool) -> Reply:
 
     @param extended: whether the client said EHLO; after HELO the text ends as E-Post's does, without the name.
     """
-    return Reply(250, (f"Message received ok. <{name}>" if extended else "Message received ok.",), "2.0.0")
+    return Reply(250, (f"Message received ok. <{name!s}>" if extended else "Message received ok.",), "2.0.0")
 
 
 # Refusals of a sender or a recipient.

@@ -29,17 +29,18 @@ class Draft(ABC):
 
     quick = True  # what is long is written before the commit
 
+    _held = 0  # octets in C{_parts}
+    _descriptor: int | None = None
+    _made = False
+    _failures = 0
+    _committed = False
+    _refused: Refused | None = None
+
     def __init__(self, disk: IDisk, commits: Commits, path: str) -> None:
         self.path = path
         self.disk = disk
         self._commits = commits
         self._parts: list[bytes] = []
-        self._held = 0
-        self._descriptor: int | None = None
-        self._made = False
-        self._failures = 0
-        self._committed = False
-        self._refused: Refused | None = None
 
     def write(self, part: bytes) -> None:
         """Keep it, or write it where much is kept."""

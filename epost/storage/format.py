@@ -52,9 +52,10 @@ class Seal:
         """Where it ends."""
         return SEAL_OCTETS + self.head + self.content
 
-    def line(self) -> bytes:
-        """The first line."""
-        return b"epost 1 head %010d content %012d crc32 %08x\n" % (self.head, self.content, self.checksum)
+
+def seal(head: int, content: int, checksum: int) -> bytes:
+    """The first line; see L{Seal}."""
+    return b"epost 1 head %010d content %012d crc32 %08x\n" % (head, content, checksum)
 
 
 def parseSeal(line: bytes) -> Seal | None:

@@ -221,7 +221,7 @@ class ReceiveLog(_Log):
         whole = "".join(every)
         if not (whole.isascii() and whole.isprintable() and len(max(every, key=len)) <= LONGEST):
             said = [(connection, [safe(text) for text in texts]) for connection, texts in said]
-        written = []
+        written: list[str] = []
         for connection, texts in said:
             front = f"\n{self._prefix}{connection & 0xFFFFFFFF:08x}, "  # its last 32 bits
             written += front, front.join(texts)

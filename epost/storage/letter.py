@@ -18,6 +18,7 @@ from zope.interface import implementer
 from epost.interfaces import IContent
 from epost.mail.entry import Attempt
 from epost.mail.envelope import Envelope
+from epost.mail.name import Name
 from epost.mail.reply import Refused
 from epost.storage import format
 from epost.storage.disk import IDisk
@@ -39,31 +40,35 @@ class LetterDraft(Draft):
     @param volume: the folder's.
     @param head: envelope, as in the file.
     @param tail: history, as in the file.
-    @param stored: called in the reactor's thread when it is durable.
+    @param stored: called with it in the reactor's thread when it is durable.
+    @ivar name: the message's.
+    @ivar tried: whether it has a history.
     @ivar short: the content, once it is written, where it was never more than the memory of a draft.
     """
 
     short: bytes | None = None
+    _size = 0
 
     def __init__(
         self,
         disk: IDisk,
         commits: Commits,
         folder: str,
-        name: str,
+        name: Name,
         volume: Volume,
         head: bytes,
         tail: bytes,
-        stored: Callable[[], None],
+        stored: "Callable[[LetterDraft], None]",
     ) -> None:
-        super().__init__(disk, commits, f"{folder}/{name}")
+        super().__init__(disk, commits, f"{folder}/{name!s}")
+        self.name = name
+        self.tried = bool(tail)
         self._folder = folder
         self._volume = volume
         self._head = head
         self._tail = tail
         self._stored = stored
         self._sum = crc32(head)
-        self._size = 0
 
     def taken(self, part: bytes) -> bytes:
         """Measure it."""
@@ -95,7 +100,7 @@ class LetterDraft(Draft):
 
     def _seal(self) -> None:
         """Write with the seal, or seal what is written."""
-        seal = format.Seal(len(self._head), self._size, self._sum).line()
+        seal = format.seal(len(self._head), self._size, self._sum)
         begun = self._made
         if not begun:
             self.short = b"".join(self._parts)
@@ -113,7 +118,7 @@ class LetterDraft(Draft):
     def settled(self, durable: bool) -> None:
         """One more waits."""
         if durable:
-            self._stored()
+            self._stored(self)
 
 
 @implementer(IContent)

@@ -151,20 +151,20 @@ class Spool:
             raise Refused(FAILED)
         head, tail = format.head(envelope, queued), b"".join(map(format.line, history))
         folder = self._folder(HOLDING if history else INCOMING)
+        return LetterDraft(self._disk, self._commits, folder, name, self._volume, head, tail, self._stored)
 
-        def stored() -> None:
-            self._waiting += 1
-            if name.isNotice:
-                self._notices.add(name.stem)
-            if draft.short is not None and not history:
-                self._fresh[name.stem] = draft.short
-                if len(self._fresh) > FRESH:
-                    del self._fresh[next(iter(self._fresh))]
-            if history:
-                self._moved[name.stem] = f"{folder}/{name}"
-
-        draft = LetterDraft(self._disk, self._commits, folder, str(name), self._volume, head, tail, stored)
-        return draft
+    def _stored(self, draft: LetterDraft) -> None:
+        """A message is durable."""
+        name = draft.name
+        self._waiting += 1
+        if name.isNotice:
+            self._notices.add(name.stem)
+        if draft.tried:
+            self._moved[name.stem] = draft.path
+        elif draft.short is not None:
+            self._fresh[name.stem] = draft.short
+            if len(self._fresh) > FRESH:
+                del self._fresh[next(iter(self._fresh))]
 
     def load(self, name: Name) -> Entry:
         """Read envelope and history, and the whole content for its checksum, part by part."""
