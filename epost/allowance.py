@@ -28,6 +28,7 @@ from epost.mail.route import Local
 from epost.mail.trace import date
 
 REPLIES = 50  # automatic ones of an account in an hour
+HEARD = 10  # automatic ones that anybody gets in an hour, from all accounts: a message to a group may meet many
 NEARLY = 90  # per cent of a mailbox's limit at which its owner is warned
 LATER = 60.0  # seconds until what could not be written is tried again: not for each message on a full disk
 YEAR = 365 * 86400.0  # after which a mailbox that was nearly full all the time is warned of again
@@ -211,7 +212,8 @@ class Quota:
 class Answered:
     """
     Who had an automatic reply, and how many were written lately: a reverse path is easily made up, and each tag behind
-    a plus is another, so that who sends a thousand messages could have us write a thousand (RFC 3834 5).
+    a plus is another, so that who sends a thousand messages could have us write a thousand, and a message to a group
+    could have each of its members write one (RFC 3834 5).
 
     @param seconds: tells the time, since 1970.
     """
@@ -228,8 +230,14 @@ class Answered:
         counts as one that has from now on.
         """
         key, now = f"{_key(account)}/{_key(sender)}", self._seconds()
-        if self._hints.get("replied", key, within=AGAIN) is not None or not self._count(account, now):
+        if self._hints.get("replied", key, within=AGAIN) is not None:
             return False
+        if not self._room("replies", _key(account), REPLIES, "{who} has written", now):
+            return False
+        if not self._room("heard", _mailbox(sender), HEARD, "{who} has been sent", now):
+            return False
+        self._count("replies", _key(account), now)
+        self._count("heard", _mailbox(sender), now)
         self._hints.put("replied", key, "", now + AGAIN)
         return True
 
@@ -237,28 +245,38 @@ class Answered:
         """A reply could not be written. It counts among those of the hour all the same, so the tries have an end."""
         self._hints.put("replied", f"{_key(account)}/{_key(sender)}", "", self._seconds() + LATER)
 
-    def _count(self, account: Address, now: float) -> bool:
-        """Count one more reply, if it may be; of those that may not be the log hears once in an hour."""
-        key, number = _key(account), int(now // HOUR.bucket)
-        counts = [self._replies(f"{each}/{key}") for each in range(number - HOUR.buckets, number + 1)]
-        if sum(counts) < REPLIES:
-            self._hints.put("replies", f"{number}/{key}", f"{counts[-1] + 1}", HOUR.over(number))
+    def _room(self, kind: str, key: str, limit: int, words: str, now: float) -> bool:
+        """Whether one more may be written; of those that may not be the log hears once in an hour."""
+        number = int(now // HOUR.bucket)
+        if sum(self._replies(kind, key, each) for each in range(number - HOUR.buckets, number + 1)) < limit:
             return True
-        if self._hints.get("over-replies", key, within=3600) is None:
-            self._hints.put("over-replies", key, "", now + 3600)
-            words = "{account} has written {count} automatic replies within an hour, and writes no more for now"
-            self._log.warn(words, account=account, count=REPLIES)
+        if self._hints.get(f"over-{kind}", key, within=3600) is None:
+            self._hints.put(f"over-{kind}", key, "", now + 3600)
+            self._log.warn(
+                words + " {count} automatic replies within an hour, and no more for now", who=key, count=limit
+            )
         return False
 
-    def _replies(self, key: str) -> int:
+    def _count(self, kind: str, key: str, now: float) -> None:
+        """One more is written."""
+        number = int(now // HOUR.bucket)
+        self._hints.put(kind, f"{number}/{key}", f"{self._replies(kind, key, number) + 1}", HOUR.over(number))
+
+    def _replies(self, kind: str, key: str, number: int) -> int:
         """What stands in one bucket; what is no count is none."""
-        value = self._hints.get("replies", key) or ""
+        value = self._hints.get(kind, f"{number}/{key}") or ""
         return int(value) if value.isdecimal() else 0
 
 
 def _key(address: Address) -> str:
     """One text for all ways to write an address."""
     return "@".join(address.key)
+
+
+def _mailbox(address: Address) -> str:
+    """One text for all tags of what may be one mailbox: nobody here knows what divides them elsewhere."""
+    local, domain = address.key
+    return f"{local.partition('+')[0]}@{domain}"
 
 
 def _count(value: str | None) -> _Count:

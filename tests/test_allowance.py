@@ -6,7 +6,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from epost.allowance import LATER, REPLIES, YEAR, Allowance, Answered, Quota
+from epost.allowance import HEARD, LATER, REPLIES, YEAR, Allowance, Answered, Quota
 from epost.interfaces import IAllowance, Usage
 from epost.mail import trace
 from epost.mail.address import Address, parseAddress
@@ -399,7 +399,7 @@ class AnsweredTests(_Case):
         """So many senders whom nobody has seen before. @return: how many are to have a reply."""
         first = self.seen
         self.seen += count
-        return sum(self.answered.first(account, parseAddress(f"x+{n}@x.example")) for n in range(first, self.seen))
+        return sum(self.answered.first(account, parseAddress(f"x{n}@x.example")) for n in range(first, self.seen))
 
     def test_atMost(self) -> None:
         """No hour has more than the limit, however many senders somebody makes up, and each account its own."""
@@ -411,6 +411,29 @@ class AnsweredTests(_Case):
         self.assertEqual(self.answer(1), 0)
         self.clock.advance(5 * MINUTE)
         self.assertEqual(self.answer(1000), REPLIES - 10)
+
+    def test_heard(self) -> None:
+        """Nobody is sent more than some in an hour, by however many accounts, and whatever he puts behind a plus."""
+        accounts = [parseAddress(f"user{number}@test.jp") for number in range(100)]
+
+        def heard(sender: str) -> int:
+            return sum(self.answered.first(each, parseAddress(sender.format(each.local))) for each in accounts)
+
+        self.assertEqual((heard("a@x.example"), heard("b+{}@x.example"), heard("B@x.example")), (HEARD, HEARD, 0))
+        self.assertEqual(heard("+{}@x.example"), HEARD)
+        self.restart()
+        self.clock.advance(HOUR)
+        self.assertEqual(heard("a+x@x.example"), 0)
+        self.clock.advance(5 * MINUTE)
+        self.assertEqual(heard("a+x@x.example"), HEARD)
+
+    def test_notHeardIsNotWritten(self) -> None:
+        """What a sender is spared does not use up what an account may write."""
+        for number in range(HEARD):
+            self.answered.first(parseAddress(f"user{number}@x.example"), ANNA)
+        for number in range(REPLIES):
+            self.assertFalse(self.answered.first(USER1, parseAddress(f"anna+{number}@test.jp")))
+        self.assertEqual(self.answer(1000), REPLIES)
 
     def test_nobodyIsTakenForAnswered(self) -> None:
         """Who had no reply because there were too many has one when he writes again later; who had one has none."""
@@ -434,7 +457,7 @@ class AnsweredTests(_Case):
         self.answer(1000)
         self.clock.rightNow -= YEAR
         told.clear()
-        words = f"user1@test.jp has written {REPLIES} automatic replies within an hour, and writes no more for now"
+        words = f"user1@test.jp has written {REPLIES} automatic replies within an hour, and no more for now"
         for minutes, lines in ((0, 1), (1, 1), (58, 1), (6, 2)):
             self.clock.advance(minutes * MINUTE)
             self.restart()
@@ -448,6 +471,7 @@ class AnsweredTests(_Case):
         self.answer(3)
         number = int(NOON // 300)
         self.assertEqual(self.hints.get("replies", f"{number}/user1@test.jp"), "3")
+        self.assertEqual(self.hints.get("heard", f"{number}/x1@x.example"), "1")
         self.hints.put("replies", f"{number}/user1@test.jp", "many", NOON + HOUR)
         self.assertEqual(self.answer(1000), REPLIES)
 

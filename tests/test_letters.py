@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from epost.allowance import LATER, Answered
+from epost.allowance import HEARD, LATER, Answered
 from epost.expansion import Expansion
 from epost.interfaces import IReplies, Usage
 from epost.letters import Letters
@@ -128,6 +128,10 @@ class LettersTests(SynchronousTestCase):
         )
         self.clock.advance(AGAIN + 1)
         self.assertEqual(self.arrive(), 3)
+
+    def test_tags(self) -> None:
+        """A sender outside has a reply under each tag, as it may be another's, but no more than some in an hour."""
+        self.assertEqual([self.arrive(sender=f"sato+{number}@x.example") for number in range(20)][-1], HEARD)
 
     def test_onceInside(self) -> None:
         """A sender here is one, whatever tag or alias he writes himself with; to him too a reply is tried again."""
