@@ -25,11 +25,32 @@ _WHERE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)\Z",
 def parsed(file: str, text: str) -> dict[str, Any] | Fault:
     """What a text says, or why it is no TOML. @param file: its name as configured."""
     try:
-        return tomllib.loads(text)
+        return _loaded(text)
     except tomllib.TOMLDecodeError as error:
         where = _WHERE.match(str(error))
         why, line = (where[1], where[2]) if where else (str(error), "1")
         return Fault(file, int(line) if line else text.rstrip().count("\n") + 1, why, "TOML")
+    except (ValueError, RecursionError):
+        number = next((number for number, line in enumerate(text.split("\n"), 1) if _isEndless(line)), 1)
+        return Fault(file, number, "a value that is too long, or nested too deep", "TOML")
+
+
+def _loaded(text: str) -> dict[str, Any]:
+    """What a text says. @raise ValueError: also for a number that cannot be written out, as in a fault."""
+    tree = tomllib.loads(text)
+    repr(tree)
+    return tree
+
+
+def _isEndless(line: str) -> bool:
+    """Whether a line alone is TOML that nobody can read."""
+    try:
+        _loaded(line)
+    except tomllib.TOMLDecodeError:
+        return False
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def keyLines(text: str) -> dict[Place, int]:

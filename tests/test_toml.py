@@ -76,6 +76,12 @@ class ParsedTests(SynchronousTestCase):
             assert isinstance(fault, Fault)
             self.assertEqual((fault.file, fault.line, fault.expected), ("x.toml", line, "TOML"))
 
+    def test_endless(self) -> None:
+        """A number or a nest that Python itself refuses is a fault of its line, as any other."""
+        for value in ("9" * 5000, "0x" + "f" * 5000, "[" * 3000, "{a=" * 3000):
+            found = parsed("a.toml", f"x = 1\ny = {value}\n")
+            self.assertIn("a.toml:2: a value that is too long, or nested", str(found)[:60])
+
 
 class OneOfTests(SynchronousTestCase):
     """What a wrong name may mean."""

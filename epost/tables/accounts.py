@@ -165,7 +165,7 @@ def _account(line: Line, columns: list[str], local: Sequence[str], faults: list[
             faults.append(line.fault(f'{name} "{row[name]}"', "0 or 1"))
         flags[name] = row[name] != "0"
     size = row["MailBoxSize"] or "0"
-    if not (size.isascii() and size.isdecimal()):
+    if not (size.isascii() and size.isdecimal() and len(size) <= 15):
         faults.append(line.fault(f'MailBoxSize "{size}"', "octets, 0 or nothing for no limit"))
     if address is None or len(faults) > before:
         return None

@@ -76,6 +76,11 @@ class AccountsTests(SynchronousTestCase):
         for name in ("conrad", "com10", "a.b", '"a b"', "o'hara", "山田", "\u0646\u0627\u0645\u0647\u200c\u0627\u06cc"):
             self.assertEqual(read(f"{name}\tpass1234")[1], [], ascii(name))
 
+    def test_size(self) -> None:
+        """A size that nobody has is a fault, and no more than that."""
+        for size in ("9" * 5000, "1" + "0" * 15, "-1", "１", "1e3"):
+            self.assertEqual([fault.line for fault in read(f"a\tx\nuser1\tx\t\t\t\t\t\t{size}")[1]], [2], size[:9])
+
     def test_twice(self) -> None:
         """An account that stands twice is a fault of the second line, which names the first."""
         _, faults = read("user1\tx\nUSER1\ty")
