@@ -366,7 +366,7 @@ class Login:
         except sasl.Unbound:
             return Outcome(wording.unknownBinding())  # no guess: neither counted nor held up
         except sasl.Malformed as error:
-            why = str(error)
+            why, name = str(error), error.name
         except sasl.Denied as error:
             why, name, reply = str(error), error.name, wording.badCredentials()
         else:

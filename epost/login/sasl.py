@@ -16,7 +16,8 @@ import hmac
 import os
 import re
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from epost.login import schemes
@@ -34,7 +35,13 @@ _FINAL = re.compile(r"(c=([A-Za-z0-9+/=]+),r=([!-+\--~]+)(?:,[A-Za-z]=[^,]+)*),p
 
 
 class Malformed(Exception):
-    """A response that is none in this mechanism. Its text says why, without anything that the client wrote."""
+    """
+    A response that is none in this mechanism. Its text says why, without anything that the client wrote.
+
+    @ivar name: as the client gave it before; empty: it gave none.
+    """
+
+    name = ""
 
 
 class Denied(Exception):
@@ -158,36 +165,47 @@ def scram(
     if opened is None or bare is None:
         raise Malformed("no SCRAM message")
     name = _saslname(bare[1])
-    if bool(opened[3]) != plus:
-        raise Malformed("channel binding and mechanism do not fit")
-    bound = b""
-    if plus:
-        bound = (binding and opened[3] in BINDINGS and binding(opened[3])) or b""
-        if not bound:
-            raise Unbound  # RFC 5802 6: it must fail, and by its kind alone; gsasl knows tls-unique before TLS 1.3
-    elif opened[2] == "y" and binding is not None:
-        # The client did not see the -PLUS that we offered: somebody between us took it away (RFC 5802 6).
-        raise Denied(name, "the list of mechanisms was changed on its way")
-    if opened[4] and _saslname(opened[4]) != name:
-        raise Denied(name, "to act for another account is not offered")
+    with _by(name):
+        if bool(opened[3]) != plus:
+            raise Malformed("channel binding and mechanism do not fit")
+        bound = b""
+        if plus:
+            bound = (binding and opened[3] in BINDINGS and binding(opened[3])) or b""
+            if not bound:
+                raise Unbound  # RFC 5802 6: it must fail, and by its kind alone; gsasl knows tls-unique before TLS 1.3
+        elif opened[2] == "y" and binding is not None:
+            # The client did not see the -PLUS that we offered: somebody between us took it away (RFC 5802 6).
+            raise Denied(name, "the list of mechanisms was changed on its way")
+        if opened[4] and _saslname(opened[4]) != name:
+            raise Denied(name, "to act for another account is not offered")
 
-    nonce = bare[2] + base64.b64encode(unique()).decode()
-    salted, iterations = salt(name)
-    challenge = f"r={nonce},s={base64.b64encode(salted).decode()},i={iterations}"
-    final = _FINAL.match(_text((yield challenge.encode())))
-    if final is None:
-        raise Malformed("no SCRAM message")
-    if final[3] != nonce:
-        raise Malformed("another nonce")
-    if _base64(final[2]) != opened[1].encode() + bound:
-        raise Denied(name, "another channel binding: somebody may stand between")
-    proof = ScramProof(name, f"{opened[5]},{challenge},{final[1]}".encode(), _base64(final[4]))
-    if len(proof.proof) != 32:
-        raise Malformed("no SCRAM message")
-    yield proof
-    # SMTP, POP3 and IMAP have no room for this beside their "logged in" (RFC 4954 4): it is a challenge of its own.
-    if (yield b"v=" + base64.b64encode(proof.signature)):
-        raise Malformed("a response where none belongs")
+        nonce = bare[2] + base64.b64encode(unique()).decode()
+        salted, iterations = salt(name)
+        challenge = f"r={nonce},s={base64.b64encode(salted).decode()},i={iterations}"
+        final = _FINAL.match(_text((yield challenge.encode())))
+        if final is None:
+            raise Malformed("no SCRAM message")
+        if final[3] != nonce:
+            raise Malformed("another nonce")
+        if _base64(final[2]) != opened[1].encode() + bound:
+            raise Denied(name, "another channel binding: somebody may stand between")
+        proof = ScramProof(name, f"{opened[5]},{challenge},{final[1]}".encode(), _base64(final[4]))
+        if len(proof.proof) != 32:
+            raise Malformed("no SCRAM message")
+        yield proof
+        # SMTP, POP3 and IMAP have no room for this beside their "logged in" (RFC 4954 4): it is a challenge of its own.
+        if (yield b"v=" + base64.b64encode(proof.signature)):
+            raise Malformed("a response where none belongs")
+
+
+@contextmanager
+def _by(name: str) -> Iterator[None]:
+    """What is malformed from here on is somebody's."""
+    try:
+        yield
+    except Malformed as malformed:
+        malformed.name = name
+        raise
 
 
 def _text(given: bytes) -> str:

@@ -927,6 +927,14 @@ class LockTests(LoginsCase):
             self.assertOut(self.step(self.logins.begin("PLAIN", HERE), b"rubbish"), 501)
         self.assertRaises(Refused, self.logins.begin, "PLAIN", HERE)
 
+    def test_malformedByName(self) -> None:
+        """Who has said a name before is in the line of the log, and counted by it as well."""
+        login = self.logins.begin("SCRAM-SHA-256", HERE)
+        self.told(self.step(login, b"n,,n=user1,r=client"))
+        self.assertOut(self.step(login, b"rubbish"), 501)
+        words = "login failed: user=<user1> address=192.0.2.1 mechanism=SCRAM-SHA-256 why=no SCRAM message"
+        self.assertEqual(self.lines[-1:], [words])
+
     def test_ownerIsNotLockedOut(self) -> None:
         """However many machines guess at an account, its owner logs in from where he always does."""
         self.assertIn_(self.plain("user1", client=THERE))
