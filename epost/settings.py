@@ -235,7 +235,9 @@ class Limits:
         forms.count(), 0, "The size of a mailbox that has no limit in accounts.dat, in octets. 0: none."
     )
     recipients: int = key(forms.count(1), 100, "Recipients of one message (RFC 5321 4.5.3.1.8 wants 100 or more).")
-    connections: int = key(forms.count(1), 12000, "Connections at one time.")
+    connections: int = key(
+        forms.count(1), 12000, "Connections at one time. A tenth is kept for machines that have no limit of their own."
+    )
     connections_per_address: int = key(
         forms.count(1),
         200,

@@ -3,7 +3,8 @@ Who is connected: the limits of connections, and who gives way.
 
 When all places are taken, the connection that has been idle longest before DATA is closed with 421 and the new one is
 let in; one that is handing over a message never is. A machine that the tables name may have any number of connections,
-but the limit in all holds for it too.
+but the limit in all holds for it too. The last tenth of the places is for such machines alone: strangers who hand over
+their messages as slowly as they may can take all that strangers have, and mail between our own machines goes on.
 
 RFC 5321 3.8 and 4.3.2 (421 may be said at any time).
 """
@@ -19,6 +20,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from epost.mail.reply import Reply
 from epost.smtp import wording
 
+KEPT = 10  # one of so many places is kept for machines that the tables name
 SITE = 4  # times as many connections as a /64 a /48 may have, as with failed logins
 
 
@@ -65,7 +67,7 @@ class Crowd:
         """
         A new connection.
 
-        @param exempt: from the limit per address.
+        @param exempt: whether the tables name it: it has no limit per address, and the places that are kept.
         @return: why it must leave, or L{None}.
         """
         reply = self._refusal(address, exempt)
@@ -86,7 +88,7 @@ class Crowd:
                 if self._addresses[owner] >= places:
                     return wording.tooManyConnections(self.host)
                 places *= SITE
-        if len(self) >= self.connections:
+        if len(self) >= self.connections - (0 if exempt else self.connections // KEPT):
             if not self._idle:
                 return wording.busy(self.host)
             victim, _ = self._idle.popitem(last=False)

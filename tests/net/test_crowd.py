@@ -103,6 +103,19 @@ class CrowdTests(SynchronousTestCase):
         self.arrive(crowd, exempt=True)
         self.assertIsNone(self.arrive(crowd, exempt=True)[1])
 
+    def test_keptPlaces(self) -> None:
+        """Strangers who all hand over a message leave a tenth of the places to machines of the tables."""
+        crowd = Crowd("mx.test", connections=20, perAddress=99)
+        for _ in range(18):
+            guest, refusal = self.arrive(crowd)
+            self.assertIsNone(refusal)
+            crowd.working(guest)
+        stranger, refusal = self.arrive(crowd)
+        self.assertIsNotNone(refusal)
+        crowd.left(stranger, "192.0.2.1")
+        told = [self.arrive(crowd, "192.0.2.2", exempt=True)[1] for _ in range(2)]
+        self.assertEqual(told, [None, None])
+
     def test_disperse(self) -> None:
         """A daemon that stops tells everybody, waits for those who are busy, and cuts who stays."""
         crowd, clock = Crowd("mx.test", connections=9, perAddress=9), Clock()
