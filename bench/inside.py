@@ -27,7 +27,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.threadpool import ThreadPool
 
-from epost import reload
+from epost import loading
 from epost.daemon.service import Daemon
 from epost.interfaces import Parcel, Report
 from epost.mail.reply import Reply
@@ -153,7 +153,7 @@ class House:
         (folder / "effect.dat").write_text(rules, "utf-8")
         (folder / "accounts.dat").write_text(table, "utf-8")
         began = time.process_time()
-        settings, directory = reload.load(str(folder / f"{kind}.toml"), kind)
+        settings, directory = loading.load(str(folder / f"{kind}.toml"), kind)
         self.loading = time.process_time() - began
         clock = Reactor()
         clock.advance(NOW)

@@ -37,7 +37,7 @@ clock. The core never waits; the shell never decides.
     intake      what becomes of a message between 354 and 250; drafts: what streams in
     verify      asks the next hop whether a recipient exists
     dispatch    the queue; agenda: when; lanes: to whom; errand: one attempt; returns: notices and warnings
-    reload      reads the tables again when they change
+    loading     reads the configuration and all tables; reload: the tables again when they change
     control/    the command epost: main, and a package or module for each group (account/, doctor/, setup/); files: lock
                 and atomic change of tables
     daemon/     what both daemons are made of: service starts and stops it; store: the work folder; ports and receiving:
@@ -49,7 +49,8 @@ Arrows point down; a test reads every import:
     backend, gateway → commandline → daemon → everything below        control → everything below daemon
     allowance, dispatch, returns → interfaces, mail        drafts, intake, verify → interfaces, smtp.wording, mail
     intake → drafts    expansion → routes    letters → allowance, tables
-    admission → matrix    matrix, routes → interfaces, smtp.wording, tables, mail        reload → config, tables
+    admission → matrix    matrix, routes → interfaces, smtp.wording, tables, mail
+    reload → loading → config, tables
     net → interfaces, smtp, mail        storage → interfaces, mail        interfaces → mail
     config → toml, forms, settings        tables → toml
     tables, smtp, config, settings, toml → mail        mail → standard library        (Twisted in none of these)

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from twisted.python import usage
 
-from epost import config, reload
+from epost import config, loading
 from epost.daemon.service import Daemon
 from epost.daemon.store import boxFolders
 from epost.daemon.tls import checkTls
@@ -58,7 +58,7 @@ class Options(usage.Options):
         settings = config.readSettings(self["config"], self.kind, [])
         reader = self.user or (_owner(settings) if settings else 0)
         with _being(reader):
-            faults, notes = reload.check(self["config"], self.kind, boxFolders)
+            faults, notes = loading.check(self["config"], self.kind, boxFolders)
             if settings is not None:
                 checkTls(settings, faults, notes, time.time())
         for fault in faults:
@@ -85,7 +85,7 @@ def makeDaemon(
     if ours:
         from twisted.internet import reactor
     try:
-        settings, directory = reload.load(os.path.abspath(options["config"]), options.kind)
+        settings, directory = loading.load(os.path.abspath(options["config"]), options.kind)
         if not options.user:
             _refuseRoot(settings)
         if settings.folder.is_dir() and (settings.folder / "lock").exists():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost import config, forms, reload
+from epost import config, forms, loading
 from epost.config import ConfigError, parseSettings, reference
 from epost.mail.address import parseAddress
 from epost.mail.fault import Fault
@@ -42,11 +42,11 @@ class BadTests(SynchronousTestCase):
         for case in cases:
             kind = "gateway" if (case / "gateway.toml").exists() else "backend"
             path = str(case / f"{kind}.toml")
-            faults, _ = reload.check(path, kind)
+            faults, _ = loading.check(path, kind)
             said = "".join(f"{fault}\n".replace(f"{case}/", "") for fault in faults)
             self.assertEqual(said, (case / "expected").read_text("utf-8"), case.name)
             with self.assertRaises(ConfigError) as caught:
-                reload.load(path, kind)
+                loading.load(path, kind)
             self.assertEqual(caught.exception.faults, faults)
 
     def test_form(self) -> None:
@@ -59,7 +59,7 @@ class BadTests(SynchronousTestCase):
         """A file that cannot be read is told, not raised."""
         path = Path(self.mktemp())
         path.symlink_to(path.name)
-        faults, _ = reload.check(str(path), "gateway")
+        faults, _ = loading.check(str(path), "gateway")
         self.assertEqual(len(faults), 1)
         self.assertIn("cannot be read: Too many levels of symbolic links", str(faults[0]))
 
@@ -123,14 +123,14 @@ class SettingsTests(SynchronousTestCase):
     def test_samples(self) -> None:
         """The files of etc/ are right and complete, with nothing to remark."""
         for kind in config.KINDS:
-            self.assertEqual(reload.check(str(ROOT / f"etc/{kind}.toml"), kind), ([], []))
-        settings, directory = reload.load(str(ROOT / "etc/gateway.toml"), "gateway")
+            self.assertEqual(loading.check(str(ROOT / f"etc/{kind}.toml"), kind), ([], []))
+        settings, directory = loading.load(str(ROOT / "etc/gateway.toml"), "gateway")
         self.assertEqual(settings.relay.verify, True)
         self.assertEqual(
             [rule.because.text for rule in directory.effect.rules][:3],
             ["#<> default", "#blank false", "baito@test.jp false"],
         )
-        _, directory = reload.load(str(ROOT / "etc/backend.toml"), "backend")
+        _, directory = loading.load(str(ROOT / "etc/backend.toml"), "backend")
         names = [str(account.address) for account in directory.accounts]
         self.assertEqual(names, [f"{name}@test.jp" for name in ("user1", "bucho", "kacho", "baito")])
 

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost import reload
+from epost import loading
 from epost.daemon.service import Daemon
 from tests.control.doctor.cases import BACKEND, TABLES
 from tests.system.pair import toml
@@ -38,7 +38,7 @@ class PortTests(SynchronousTestCase):
             (folder / name).write_text(text, "utf-8")
         reactor = Barred()
         reactor.number = number
-        daemon = Daemon(*reload.load(str(folder / "backend.toml"), "backend"), reactor)
+        daemon = Daemon(*loading.load(str(folder / "backend.toml"), "backend"), reactor)
         with capturedLogs() as events:
             self.assertEqual(self.assertRaises(SystemExit, daemon.privilegedStartService).code, 1)
         return formatEvent(events[-1])

@@ -19,7 +19,7 @@ _VALUES = {"mail"}
 _ROLES = {"interfaces", "mail"}
 _READING = {"mail", "toml", "forms", "settings", "config", "tables"}
 _BELOW = _ROLES | _READING | {"smtp", "storage", "net", "login", "matrix", "admission", "routes", "verify"}
-_BELOW |= {"allowance", "expansion", "letters", "drafts", "intake", "reload"}
+_BELOW |= {"allowance", "expansion", "letters", "drafts", "intake", "loading", "reload"}
 _BELOW |= {"returns", "dispatch", "agenda", "errand", "lanes"}
 
 # The first part of a module's name below epost, and what it may import besides itself and the standard library.
@@ -49,7 +49,8 @@ MAY: dict[str, set[str]] = {
     "lanes": _ROLES,
     "errand": _ROLES,
     "dispatch": _ROLES | {"agenda", "errand", "lanes", "returns"},
-    "reload": _READING,
+    "loading": _READING,
+    "reload": _READING | {"loading"},
     "daemon": _BELOW,
     "control": _BELOW,
     "commandline": _BELOW | {"daemon"},

@@ -9,9 +9,10 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from epost.loading import check, load
 from epost.mail.address import parseAddress
 from epost.mail.route import Local
-from epost.reload import Directories, Restrictions, check, load
+from epost.reload import Directories, Restrictions
 from epost.settings import Settings
 
 CONFIG = """[server]

@@ -20,9 +20,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from OpenSSL import SSL
-from twisted.application.service import Service
+from twisted.application.internet import TimerService
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
@@ -134,7 +133,7 @@ def names(certificate: x509.Certificate) -> list[str]:
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-class ServerContexts(Service):
+class ServerContexts(TimerService):
     """
     The certificates in force; what C{transport.startTLS} takes.
 
@@ -147,25 +146,13 @@ class ServerContexts(Service):
 
     def __init__(self, pairs: Pairs, clock: IReactorTime) -> None:
         """Nothing is read yet: see L{load}."""
+        super().__init__(LOOK, self.look)  # type: ignore[no-untyped-call]
+        self.clock, self._seconds = clock, clock.seconds
         self._pairs = pairs
-        self._clock = clock
         self._current: Contexts | None = None
         self._seen: list[tuple[int, ...] | None] = []
-        self._looking = LoopingCall(self.look)
-        self._looking.clock = clock
         self.faults: list[Fault] = []
         self.notes: list[Fault] = []
-
-    def startService(self) -> None:
-        """Begin to look."""
-        super().startService()  # type: ignore[no-untyped-call]
-        self._looking.start(LOOK, now=False)
-
-    def stopService(self) -> None:
-        """No longer look."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        if self._looking.running:
-            self._looking.stop()
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection; which certificate it shows the client's first octets decide."""
@@ -176,7 +163,7 @@ class ServerContexts(Service):
         """Read everything, and let it be in force if nothing is wrong. @return: whether it is."""
         self._seen = self._marks()  # before reading: what changes meanwhile is seen at the next look
         self.faults, self.notes = [], []
-        contexts = read(self._pairs, self.faults, self.notes, self._clock.seconds())
+        contexts = read(self._pairs, self.faults, self.notes, self._seconds())
         if contexts is None:
             return False
         self._current = contexts

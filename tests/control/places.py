@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost import reload
+from epost import loading
 from epost.control import main
 from epost.login import schemes
 from epost.mail.address import parseAddress
@@ -123,7 +123,7 @@ class ShellTestCase(SynchronousTestCase):
 
     def load(self) -> tuple[Settings, Directory]:
         """What a daemon that starts now reads. @raise ConfigError: it would not start."""
-        return reload.load(str(self.folder / "backend.toml"), "backend")
+        return loading.load(str(self.folder / "backend.toml"), "backend")
 
     def account(self, name: str) -> Account:
         """An account, which must be there."""

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from epost import reload
+from epost import loading
 from epost.control import files
 from epost.control.account.change import Books
 from epost.control.terminal import Failure
@@ -60,7 +60,7 @@ class LockTests(ShellTestCase):
 
     def test_readMeanwhile(self) -> None:
         """Who reads while another command changes both tables does not take the old one with the new one."""
-        read, path = reload.readDirectory, self.folder / "accounts.dat"
+        read, path = loading.readDirectory, self.folder / "accounts.dat"
         seen: list[int] = []
 
         def between(settings: Settings, faults: list[Fault], notes: list[Fault]) -> Directory:
@@ -70,7 +70,7 @@ class LockTests(ShellTestCase):
                 faults.append(Fault("accounts.toml", 1, "x@test.jp is no account", ""))
             return read(settings, faults, notes)
 
-        self.patch(reload, "readDirectory", between)
+        self.patch(loading, "readDirectory", between)
         self.assertEqual(Books(str(self.folder / "backend.toml")).octets, path.read_bytes())
         self.assertEqual(seen, [0, 1, 2])
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from epost import reload
+from epost import loading
 from epost.config import readSettings
 from epost.control import files
 from epost.control.account.dat import AccountFile
@@ -74,7 +74,7 @@ class Books:
             self._marks = self._look()
             found = [*faults]
             self._notes: list[Fault] = []
-            self.directory = reload.readDirectory(settings, found, self._notes)
+            self.directory = loading.readDirectory(settings, found, self._notes)
             if not found or self._look() == self._marks:
                 break  # else one table may be older than the other
         if found:  # where accounts.dat is empty others are faulty because of it
@@ -140,7 +140,7 @@ class Books:
         paths = [path for path in (self.accounts, self.details) if path]
         why, expected = "is empty, as an editor leaves a file on a full disk", "what it held, from a backup"
         return [
-            str(Fault(path, 1, why, f"{expected}; if it is meant to be empty, one line: {reload.comment(path)}"))
+            str(Fault(path, 1, why, f"{expected}; if it is meant to be empty, one line: {loading.comment(path)}"))
             for path, mark in zip(paths, self._marks, strict=True)
             if mark is not None and mark[1] == 0
         ]
@@ -172,7 +172,7 @@ class Books:
     def step(self, text: AccountFile | DetailsFile) -> Step:
         """What is to be written of a file as it was changed so far."""
         path = self.accounts if isinstance(text, AccountFile) else str(self.details)
-        return path, text.octets() or f"{reload.comment(path)}\n".encode()
+        return path, text.octets() or f"{loading.comment(path)}\n".encode()
 
     def detailed(self, address: Address, values: dict[str, Any]) -> DetailsFile:
         """accounts.toml with other values in the table of an account; L{None}: the key goes."""
@@ -249,7 +249,7 @@ class Books:
         settings = replace(self.settings, domains=replace(domains, accounts=accounts, details=details))
         faults: list[Fault] = []
         notes: list[Fault] = []
-        directory = reload.readDirectory(settings, faults, notes)
+        directory = loading.readDirectory(settings, faults, notes)
         if faults:
             told = sorted(replace(fault, file=names.get(fault.file, fault.file)) for fault in faults)
             raise Failure(*map(str, told), NOTHING)

@@ -18,7 +18,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from epost import __version__, reload
+from epost import __version__, loading
 from epost.config import readSettings
 from epost.control.doctor import certificate, host, pair, relay, rules, wire
 from epost.control.doctor.finding import Finding, Findings, State
@@ -98,12 +98,12 @@ def examine(backend: str | None, gateway: str | None) -> list[Finding]:
 def _read(file: str, kind: str, found: list[Finding]) -> tuple[Any, Any]:
     """Settings and tables of one half; L{None} for what no daemon could run on."""
     tables = Findings("tables", kind)
-    faults, notes = reload.check(file, kind)
+    faults, notes = loading.check(file, kind)
     for fault in faults:
         mend = f"expected {fault.expected}" if fault.expected else "mend the line"
         tables.wrong(f"{fault.file}:{fault.line}: {fault.why}", mend)
     for note in notes:
-        if note.why == reload.UNRESTRICTING:  # allowed, but a full disk leaves this, and the next start would take it
+        if note.why == loading.UNRESTRICTING:  # allowed, but a full disk leaves this, and the next start would take it
             tables.wrong(f"{note.file}:{note.line}: {note.why}", f"what it held, from a backup; else {note.expected}")
             continue
         tables.remark(
@@ -119,7 +119,7 @@ def _read(file: str, kind: str, found: list[Finding]) -> tuple[Any, Any]:
     elif faults:
         tables.remark("what the rules decide was not looked at: mend the tables first")
     found += tables.all
-    return settings, reload.load(file, kind)[1] if not faults else None
+    return settings, loading.load(file, kind)[1] if not faults else None
 
 
 def onThisMachine(settings: Settings, directory: Any) -> list[Finding]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from epost import forms, reload
+from epost import forms, loading
 from epost.control import cert
 from epost.control.setup import advice, texts, writing
 from epost.control.setup.answers import address, answered, domain, network, port, read, serverName
@@ -65,7 +65,9 @@ def run(options: argparse.Namespace) -> int:
             path = f"{os.path.abspath(options.systemd)}/epost-{half}.service"
             made[path] = File(unit(plan, half, user).encode())
     writing.write(made, plan, owner)
-    faults = [fault for half in ("backend", "gateway") for fault in reload.check(f"{plan.folder}/{half}.toml", half)[0]]
+    faults = [
+        fault for half in ("backend", "gateway") for fault in loading.check(f"{plan.folder}/{half}.toml", half)[0]
+    ]
     if faults:
         raise Failure(*map(str, faults))
     units = options.systemd and os.path.abspath(options.systemd)

@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost import __version__, reload
+from epost import __version__, loading
 from epost.control.doctor.finding import Finding, State
 from epost.control.doctor.pair import Half
 from epost.mail.trace import date
@@ -57,7 +57,7 @@ class Case(SynchronousTestCase):
         for name, text in {**TABLES, **(texts or {})}.items():
             (folder / name).write_text(text, "utf-8")
             (folder / name).chmod(0o600)
-        return Half(*reload.load(str((folder / f"{kind}.toml").absolute()), kind))
+        return Half(*loading.load(str((folder / f"{kind}.toml").absolute()), kind))
 
     def assertFound(self, found: Iterable[Finding], state: State, expression: str, mend: str = ".*") -> None:
         """Exactly one finding of this state is there, and says this."""

@@ -4,7 +4,7 @@ import builtins
 import io
 import sys
 
-from epost import reload
+from epost import loading
 from epost.control.setup import answers
 from epost.control.terminal import Failure
 from epost.mail.route import Hop
@@ -103,10 +103,10 @@ class QuestionTests(Case):
         self.assertEqual(len(asked), 10)
         self.assertIn("That cannot be read: * is everybody", said.getvalue())
         self.assertIn("That cannot be read: perhaps, expected yes or no", said.getvalue())
-        settings, _ = reload.load(str(self.etc / "backend.toml"), "backend")
+        settings, _ = loading.load(str(self.etc / "backend.toml"), "backend")
         self.assertEqual(list(map(str, settings.relay.networks))[2:], ["192.168.0.0/24", "10.1.0.0/16"])
         self.assertEqual(settings.relay.gateway, Hop("192.168.0.103", 25))
-        settings, directory = reload.load(str(self.etc / "gateway.toml"), "gateway")
+        settings, directory = loading.load(str(self.etc / "gateway.toml"), "gateway")
         self.assertEqual(settings.server.name, "mx1.test.jp")
         self.assertEqual(settings.relay.gateway, Hop("smtp.isp.example", 25))
         self.assertEqual(directory.hops.machines, {"192.168.0.102"})
@@ -116,7 +116,7 @@ class QuestionTests(Case):
         self.patch(answers.socket, "getfqdn", lambda: "localhost")
         self.answers("test.jp", "", "bucho", "", "", "")
         self.run_(given=["--stdin"])
-        self.assertEqual(reload.load(str(self.etc / "gateway.toml"), "gateway")[0].server.name, "mail.test.jp")
+        self.assertEqual(loading.load(str(self.etc / "gateway.toml"), "gateway")[0].server.name, "mail.test.jp")
 
     def test_twoMachines(self) -> None:
         """The gateway and a port for people may have the same port where they are on two machines."""

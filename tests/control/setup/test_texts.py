@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from twisted.trial.unittest import SkipTest
 
-from epost import reload
+from epost import loading
 from epost.control.doctor import pair
 from epost.control.doctor.finding import State
 from epost.control.setup import texts
@@ -26,7 +26,7 @@ class WriteTests(Case):
         """Both configurations and all tables are read without a fault or a remark."""
         self.run_()
         for half in ("backend", "gateway"):
-            self.assertEqual(reload.check(str(self.etc / f"{half}.toml"), half), ([], []))
+            self.assertEqual(loading.check(str(self.etc / f"{half}.toml"), half), ([], []))
         self.assertEqual({path.name for path in self.etc.iterdir()}, set(texts.NAMES))
 
     def test_halvesAgree(self) -> None:
@@ -35,7 +35,7 @@ class WriteTests(Case):
             self.places = ["--folder", str(self.root / place), "--data", str(self.root / "var")]
             self.run_(*more, "--network", "192.168.0.0/24")
             halves = [
-                pair.Half(*reload.load(str(self.root / place / f"{half}.toml"), half))
+                pair.Half(*loading.load(str(self.root / place / f"{half}.toml"), half))
                 for half in ("backend", "gateway")
             ]
             found = pair.pair(*halves)
@@ -48,14 +48,14 @@ class WriteTests(Case):
         text = re.sub(r"^# (?=\w+ = )", "", file.read_text("utf-8"), flags=re.MULTILINE)
         file.write_text(text, "utf-8")
         (self.etc / "lists.toml").touch()
-        self.assertEqual(reload.check(str(file), "backend"), ([], []))
-        settings, _ = reload.load(str(file), "backend")
+        self.assertEqual(loading.check(str(file), "backend"), ([], []))
+        settings, _ = loading.load(str(file), "backend")
         self.assertEqual((settings.domains.lists, settings.domains.separator), ("lists.toml", "+"))
 
     def test_password(self) -> None:
         """The password is hashed, proves itself, and stands nowhere."""
         self.run_()
-        _, directory = reload.load(str(self.etc / "backend.toml"), "backend")
+        _, directory = loading.load(str(self.etc / "backend.toml"), "backend")
         (account,) = directory.accounts
         self.assertEqual(str(account.address), "bucho@test.jp")
         secret = schemes.read(account.secret)
@@ -94,8 +94,8 @@ class WriteTests(Case):
     def test_answers(self) -> None:
         """Networks, smarthost and ports stand where they belong."""
         self.run_("--network", "192.168.0.0/24", "--network", "2001:db8::/64", "--smarthost", "smtp.isp.example:2500")
-        backend, _ = reload.load(str(self.etc / "backend.toml"), "backend")
-        gateway, _ = reload.load(str(self.etc / "gateway.toml"), "gateway")
+        backend, _ = loading.load(str(self.etc / "backend.toml"), "backend")
+        gateway, _ = loading.load(str(self.etc / "gateway.toml"), "gateway")
         self.assertEqual(
             list(map(str, backend.relay.networks)), ["127.0.0.1/32", "::1/128", "192.168.0.0/24", "2001:db8::/64"]
         )
@@ -109,7 +109,7 @@ class WriteTests(Case):
             self.etc = self.root / (words[-1].replace("/", "-") if words else "none")
             self.places = ["--folder", str(self.etc), "--data", str(self.root / "var")]
             self.run_(*words)
-            settings, _ = reload.load(str(self.etc / "backend.toml"), "backend")
+            settings, _ = loading.load(str(self.etc / "backend.toml"), "backend")
             self.assertEqual(settings.server.listen, (listen,))
             self.assertEqual(settings.submission.listen + settings.submission.listen_tls, ("tcp:587", "tcp:465"))
 
@@ -125,5 +125,5 @@ class WriteTests(Case):
         odd = self.root / "お \"mail\\box\" 'x'"
         self.places = ["--folder", str(odd), "--data", str(odd / "var")]
         self.run_()
-        settings, _ = reload.load(str(odd / "backend.toml"), "backend")
+        settings, _ = loading.load(str(odd / "backend.toml"), "backend")
         self.assertEqual(settings.folder, odd / "var" / "backend")
