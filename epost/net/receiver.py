@@ -62,6 +62,12 @@ class Receiver(Protocol):
     _since: float  # since when we are patient
     _starting = False  # 220 to STARTTLS is about to be said
     _shaking = False  # a handshake is under way: there is nobody to talk to
+    _waiting = False  # an event is undecided
+    _paused = False  # the client went on meanwhile: one read is kept, the next waits
+    _running = False  # inside _run
+    _choked = False  # the client does not read our replies
+    _closing = False
+    _leaving: Reply | None = None  # say this as soon as the message at hand is done
 
     def __init__(self, house: "ReceiverFactory", session: ServerSession, number: int, peer: str) -> None:
         self.house = house
@@ -69,12 +75,6 @@ class Receiver(Protocol):
         self.number = number
         self.peer = peer
         self._transaction = Transaction(house, self)
-        self._waiting = False  # an event is undecided
-        self._paused = False  # the client went on meanwhile: one read is kept, the next waits
-        self._running = False  # inside _run
-        self._choked = False  # the client does not read our replies
-        self._closing = False
-        self._leaving: Reply | None = None  # say this as soon as the message at hand is done
 
     def connectionMade(self) -> None:
         """Say the greeting, or why there is none; where TLS comes first, when it stands."""

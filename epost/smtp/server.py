@@ -15,7 +15,6 @@ RFC 5321 3 and 4; RFC 1870, 2034, 2920, 3207, 4954, 6152, 6531; spec 8.
 
 import base64
 import enum
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -79,6 +78,12 @@ _FIRST = {State.NAMELESS: "send HELO or EHLO", State.READY: "send MAIL"}  # wher
 class ServerSession:
     """One connection of one client."""
 
+    _state = State.NAMELESS
+    _lost = _quit = False
+    _undecided: Question | None = None
+    _mail = Mail(None)
+    _data: MailData | None = None
+    _accepted = _refused = _errors = _commands = _idle = 0
     _octets = 0  # of content at most, for whom less is granted than others; 0: as others
     _tried = False  # MAIL was said since the last RSET, which so has something to end, whatever has become of it
     _betrayed = False  # a login was refused: what comes behind it may be the password that was pipelined
@@ -100,14 +105,8 @@ class ServerSession:
         self.client = Client(address, known=known, tls=tls, submission=settings.submission)
         self._settings = settings
         self._mechanisms = mechanisms
-        self._state = State.NAMELESS
         self._unread = Unread(EXCHANGE_OCTETS if settings.auth else _LONGEST)
-        self._lost = self._quit = False
-        self._events: deque[Event] = deque()
-        self._undecided: Question | None = None
-        self._mail = Mail(None)
-        self._data: MailData | None = None
-        self._accepted = self._refused = self._errors = self._commands = self._idle = 0
+        self._events: list[Event] = []  # a few at most: an empty deque takes more than all else of a session
         self._mostCommands = settings.commands
         self._out: list[bytes] = []
         self._transcript: list[str] = []
@@ -148,7 +147,7 @@ class ServerSession:
             if not self._lost:
                 return _DATA
             self._end()
-        return events.popleft()
+        return events.pop(0)
 
     def answer(self, reply: Reply, octets: int = 0, account: Address | None = None) -> None:
         """

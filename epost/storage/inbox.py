@@ -138,14 +138,14 @@ class MailDraft(Draft):
         self._tail = b""
         self._size = len(self._heading)
         self._placed = False
-        self._limit = Usage()
+        self._limit: Usage | None = None
 
     def commit(self) -> "Deferred[None]":
         """See L{IDraft}. A mailbox that has a limit is measured, if it was not."""
-        if self.bounded:
-            self._limit = self._inbox.limit(self._box.local)
-        if self._limit == Usage():
+        limit = self._inbox.limit(self._box.local)
+        if not self.bounded or not (limit.octets or limit.messages):
             return super().commit()
+        self._limit = limit
         self._committed = True
         counted = self._inbox.measure(self._box)
         return self._measured() if counted is None else counted.addCallback(self._measured)
@@ -184,7 +184,7 @@ class MailDraft(Draft):
         """Write; then, with that synced, give the name."""
         if not self._written:
             self._written = True
-            if self._box.meter.reaches(self._limit):
+            if self._full():
                 self._isThere()  # nothing need be written
             self.fill()
             self._parts.append(self._tail)
@@ -212,9 +212,13 @@ class MailDraft(Draft):
         with suppress(FileNotFoundError):
             self.disk.status(f"{self._box.path}/new/{self._name}")
             return True
-        if self._box.meter.reaches(self._limit):
+        if self._full():
             raise Refused(FULL)
         return False
+
+    def _full(self) -> bool:
+        """Whether the mailbox holds what it may."""
+        return self._limit is not None and self._box.meter.reaches(self._limit)
 
     def stands(self, touched: Touched) -> bool:
         """A file has the name already, which is another message's. @raise OSError: always."""
