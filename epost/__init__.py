@@ -55,7 +55,7 @@ Arrows point down; a test reads every import:
     config → toml, forms, settings        tables → toml
     tables, smtp, config, settings, toml → mail        mail → standard library        (Twisted in none of these)
 
-Where to start reading: mail/entry.py, smtp/server.py, matrix.py, storage/spool.py, daemon/service.py.
+Where to start reading: mail/entry.py, smtp/session.py and server.py, matrix.py, storage/spool.py, daemon/service.py.
 """
 
 __version__ = "0.1.0"

@@ -35,7 +35,9 @@ from epost.net.tls import reason as explained
 from epost.net.transaction import ACTIONS, COMMANDS, Patience, Transaction
 from epost.net.writing import Outbox
 from epost.smtp import wording
-from epost.smtp.server import Closed, ServerSession, ServerSettings, Want
+from epost.smtp.event import Closed, Want
+from epost.smtp.server import ServerSession
+from epost.smtp.settings import ServerSettings
 
 _log = Logger()
 

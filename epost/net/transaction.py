@@ -26,19 +26,8 @@ from epost.mail.reply import Refused, Reply
 from epost.net.crowd import Crowd
 from epost.net.refusals import Refusals
 from epost.smtp import wording
-from epost.smtp.server import (
-    Auth,
-    Content,
-    Data,
-    Discard,
-    End,
-    Hello,
-    Mail,
-    Rcpt,
-    Response,
-    ServerSession,
-    StartTls,
-)
+from epost.smtp.event import Auth, Content, Data, Discard, End, Hello, Mail, Rcpt, Response, StartTls
+from epost.smtp.server import ServerSession
 
 _log = Logger()
 

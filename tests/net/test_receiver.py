@@ -25,7 +25,7 @@ from epost.mail.reply import Refused, Reply
 from epost.net.crowd import Crowd
 from epost.net.receiver import ReceiverFactory
 from epost.net.transaction import Patience
-from epost.smtp import server
+from epost.smtp import session
 from epost.smtp.event import Content, End
 from epost.smtp.settings import ServerSettings
 from epost.storage.journal import ReceiveLog
@@ -304,7 +304,7 @@ class ReceiverTests(ReceiverCase):
     def setUp(self) -> None:
         """A server that takes everything."""
         # So many recipients that the limit of commands is far away, and as many that do nothing.
-        self.patch(server, "IDLE", 100_000)
+        self.patch(session, "IDLE", 100_000)
         self.serve(House(), ServerSettings("mx.test", "1", "E", recipients=100_000), QUEUED)
         self.office = self.net.host(CLIENT)
 

@@ -23,7 +23,7 @@ from epost.net.crowd import Crowd
 from epost.net.receiver import ReceiverFactory
 from epost.net.tls import Pairs, ServerContexts
 from epost.net.transaction import Patience
-from epost.smtp import server, wording
+from epost.smtp import session, wording
 from epost.smtp.settings import ServerSettings
 from tests.login.fakes import Anybody, OneLogin
 from tests.net.certificates import Authority, put
@@ -377,7 +377,7 @@ class StallTests(SecureCase):
 
     async def test_choked(self) -> None:
         """A client that has not read our replies before STARTTLS can still have its handshake."""
-        self.patch(server, "IDLE", 1000)
+        self.patch(session, "IDLE", 1000)
 
         def story() -> None:
             talk = Talk(self.port, buffer=2048)

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from epost.mail.address import parseAddress
 from epost.mail.name import numbered
 from epost.mail.reply import Reply
-from epost.smtp import server, wording
+from epost.smtp import session as its
+from epost.smtp import wording
 from epost.smtp.event import (
     Auth,
     Closed,
@@ -26,7 +27,8 @@ from epost.smtp.event import (
     StartTls,
     Want,
 )
-from epost.smtp.server import EXCHANGE_OCTETS, ServerSession
+from epost.smtp.server import ServerSession
+from epost.smtp.session import EXCHANGE_OCTETS
 from epost.smtp.settings import ServerSettings
 
 SETTINGS = ServerSettings("dc.epost.test", "4.58", "CAAIGADJA", errors=1000)
@@ -196,7 +198,7 @@ class ServerSessionTests(SynchronousTestCase):
     def test_onlyTalk(self) -> None:
         """Who says a thousand commands and hands over no message is told to leave; a message forgives all before it."""
         talk = b"EHLO x\r\n" * 600
-        self.patch(server, "IDLE", 10_000)
+        self.patch(its, "IDLE", 10_000)
         made = session()
         run(made, talk + b"RSET\r\n" * 500)
         self.assertFalse(made.transcript()[-1].startswith("421"))
