@@ -2,12 +2,14 @@
 What a message costs inside: the daemon's own parts, without sockets and without syncs, in one thread.
 
     python -m bench.inside                    microseconds of CPU a message, for each kind of work
+    python -m bench.inside steps [KIND]       steps of the interpreter a message, and of one kind, by function
     python -m bench.inside profile [KIND]     where they go, by function; cProfile makes short functions look dear
     python -m bench.inside growth             how they grow with rules, accounts, recipients, size, queue, destinations
 
 It needs nothing but Python and takes a minute. Its figures differ by a few per cent from run to run, where those of a
 daemon under load (docs/performance.md) differ by ten or twenty: to see what a change is worth, run it before and
-behind. The work folder is in memory where there is a /dev/shm.
+behind. Steps do not differ, whatever else the machine does, and tell nothing of the system's part. The work folder is
+in memory where there is a /dev/shm.
 """
 
 import cProfile
@@ -17,10 +19,11 @@ import pstats
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -290,6 +293,39 @@ def profile(name: str) -> None:
     pstats.Stats(seen).strip_dirs().sort_stats("tottime").print_stats(40)
 
 
+def steps(once: Callable[[], None], times: int = 40) -> Counter[str]:
+    """Steps of the interpreter in one call, by function."""
+    seen: Counter[str] = Counter()
+
+    def trace(frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            code = frame.f_code
+            seen[f"{os.path.basename(code.co_filename)}:{code.co_firstlineno} {code.co_qualname}"] += 1
+        return trace
+
+    for _ in range(times):
+        once()
+    sys.settrace(trace)
+    try:
+        for _ in range(times):
+            once()
+    finally:
+        sys.settrace(None)
+    return Counter({function: round(count / times) for function, count in seen.items()})
+
+
+def allSteps(only: str | None) -> None:
+    """Of each kind, or the functions of one."""
+    for name, (kind, make) in KINDS.items():
+        if only in (None, name):
+            with house(kind) as made:
+                found = steps(make(made))
+            print(f"{name:<12}{found.total():8} steps")
+            for function, count in found.most_common(60 if only else 0):
+                print(f"{count:8}  {function}")
+
+
 def growth() -> None:
     """The second table: each line is one thing that grows, and what a message costs with so much of it."""
     rows: list[tuple[str, str, Callable[[int], tuple[float, str]], tuple[int, ...]]] = [
@@ -374,6 +410,8 @@ def main(arguments: list[str]) -> None:
             costs()
         case ["profile", *names] if not names or names[0] in KINDS:
             profile(names[0] if names else "relay")
+        case ["steps", *names] if not names or names[0] in KINDS:
+            allSteps(names[0] if names else None)
         case ["growth"]:
             growth()
         case _:

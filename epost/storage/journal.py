@@ -13,6 +13,8 @@ log says so, and how many lines are missing when it takes it again, each once a 
 import os
 import time
 from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -29,6 +31,7 @@ BATCH = 65536  # characters that are written without waiting for the second to e
 LOT = 64  # times that something was said, kept as it was
 EPOCH = 11644473600  # 1970-01-01 as seconds since 1601-01-01, in which itime and otime count
 
+_texts = itemgetter(1)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # whatever the locale
 
 
@@ -217,7 +220,7 @@ class ReceiveLog(_Log):
         said, self._said = self._said, []
         if not said:
             return
-        every = [text for _, texts in said for text in texts]
+        every = [*chain.from_iterable(map(_texts, said))]
         whole = "".join(every)
         if not (whole.isascii() and whole.isprintable() and len(max(every, key=len)) <= LONGEST):
             said = [(connection, [safe(text) for text in texts]) for connection, texts in said]
