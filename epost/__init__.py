@@ -20,7 +20,7 @@ clock. The core never waits; the shell never decides.
     smtp/       the protocol without I/O: server session and client transaction, and all that we say (wording)
     tables/     text to immutable tables: effect (who may), hops (gateway.dat), accounts and their details, aliases,
                 lists, restriction (sender.dat); all of them in one directory; ways: where an address leads;
-                memo: what was found by those in force
+                building: all tables read into one; memo: what was found by those in force
     settings    every key, documented once; config reads them; forms: how values are written; toml: where each stands
     interfaces  the roles, as zope interfaces: the table of contents
     storage/    the spool and its crash table, mailboxes, serial, group commit and its thread, senderlog and receivelog;

@@ -19,7 +19,8 @@ from epost.mail.fault import Fault
 from epost.mail.reply import Refused
 from epost.mail.route import Local
 from epost.settings import Settings
-from epost.tables.directory import Directory, Ground, build
+from epost.tables.building import build
+from epost.tables.directory import Directory, Ground
 from epost.tables.lists import memberFiles
 from epost.tables.restriction import NAME, Restriction, readRestriction
 

@@ -27,7 +27,8 @@ from epost.mail.fault import Fault
 from epost.mail.reply import Refused
 from epost.mail.route import Local
 from epost.settings import Settings
-from epost.tables.directory import Directory, build
+from epost.tables.building import build
+from epost.tables.directory import Directory
 from epost.tables.restriction import NAME, Restriction
 
 LOOK = 1.0  # seconds between two looks; a change is in force within two

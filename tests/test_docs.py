@@ -18,7 +18,8 @@ from epost.mail.name import numbered
 from epost.mail.reply import Reply
 from epost.smtp import wording
 from epost.storage import durable
-from epost.tables.directory import Ground, build
+from epost.tables.building import build
+from epost.tables.directory import Ground
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGES.md", *sorted(ROOT.glob("docs/*.md"))]

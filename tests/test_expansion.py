@@ -15,7 +15,8 @@ from epost.mail.reply import Refused
 from epost.mail.route import Held, Local, Onward
 from epost.mail.srs import Srs
 from epost.smtp import wording
-from epost.tables.directory import Directory, Ground, build
+from epost.tables.building import build
+from epost.tables.directory import Directory, Ground
 
 NOW = 1796040000.0  # 2026-11-30 12:00:00 UTC
 DETAILS = """\

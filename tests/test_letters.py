@@ -22,7 +22,8 @@ from epost.mail.fault import Fault
 from epost.mail.reply import Reply
 from epost.mail.route import Local
 from epost.storage.hints import Hints
-from epost.tables.directory import Directory, Ground, build
+from epost.tables.building import build
+from epost.tables.directory import Directory, Ground
 from tests.storage.memory import MemorySerial, MemorySpool
 from tests.world.disk import World
 from tests.world.story import Turns

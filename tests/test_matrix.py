@@ -12,7 +12,8 @@ from epost.mail.fault import Fault
 from epost.mail.route import Hop
 from epost.matrix import Restrict, decideRecipient, decideSender, isOurs
 from epost.smtp import wording
-from epost.tables.directory import Directory, Ground, build
+from epost.tables.building import build
+from epost.tables.directory import Directory, Ground
 from epost.tables.patterns import Network, network
 from epost.tables.restriction import Restriction, readRestriction
 

@@ -9,7 +9,8 @@ from epost.mail.fault import Fault
 from epost.mail.route import Held, Hop, Local, Nowhere, Onward, Route
 from epost.routes import Router
 from epost.smtp import wording
-from epost.tables.directory import Ground, build
+from epost.tables.building import build
+from epost.tables.directory import Ground
 
 GATEWAY = Hop("192.168.0.103", 25)
 

@@ -12,7 +12,7 @@ RFC 4954 4 and 6 (replies), RFC 5802 (SCRAM).
 """
 
 import re
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -22,7 +22,7 @@ from twisted.cred.credentials import ICredentials
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -34,6 +34,7 @@ from epost.login.desk import Desk
 from epost.login.lockout import Lock, Lockout, owner, site
 from epost.login.memory import Key, Memory
 from epost.login.sasl import Binding, Password, Proof, Talk
+from epost.login.waiting import Waiting
 from epost.mail.decision import Client
 from epost.mail.reply import Refused, Reply
 from epost.mail.safe import safe
@@ -43,7 +44,6 @@ from epost.tables.directory import Directory
 from epost.tables.patterns import Network, Networks
 
 SLOWEST = 16.0  # seconds after which a refusal is said at the latest: clients wait for half a minute or more
-WAITING = 1000  # refusals that wait to be said
 EACH = 32  # hashes at one time for one network: half of all
 STRANGERS = 48  # and for all from where their account has not logged in: guessers leave room for the others
 QUIET = 60.0  # seconds in which a network's refusals without a look are told once
@@ -70,34 +70,6 @@ class Rules:
     clear: tuple[Network, ...] = ()
     delay: float = 1.0
     lockTime: float = 900.0
-
-
-class _Waiting:
-    """Answers that wait for their time, a bounded number: for one more the oldest is said now."""
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._all: OrderedDict[Deferred[Outcome], tuple[Outcome, IDelayedCall]] = OrderedDict()
-
-    def hold(self, outcome: Outcome, due: float) -> "Deferred[Outcome]":
-        """@param due: on the clock."""
-        answer: Deferred[Outcome] = Deferred()
-        call = self._clock.callLater(max(due - self._clock.seconds(), 0.0), self._say, answer)
-        self._all[answer] = outcome, call
-        if len(self._all) > WAITING:
-            self._say(next(iter(self._all)))
-        return answer
-
-    def _say(self, answer: "Deferred[Outcome]") -> None:
-        outcome, call = self._all.pop(answer)
-        if call.active():
-            call.cancel()
-        answer.callback(outcome)
-
-    def close(self) -> None:
-        """Say all of them."""
-        while self._all:
-            self._say(next(iter(self._all)))
 
 
 @implementer(ILogins)
@@ -137,7 +109,7 @@ class Logins(Service):
         self._looking = LoopingCall(desk.look if desk else lambda: None)
         self._looking.clock = clock
         self._clear = Networks((network, 0) for network in rules.clear)
-        self._waiting = _Waiting(clock)
+        self._waiting = Waiting(clock)
         self._running: Counter[Key] = Counter()  # hashes under way, by network and by name and network
         self._sent = Memory[bool](rules.lockTime)  # which passwords a network sent that let nobody in
         self._quiet = Memory[tuple[float, int]](3600.0)  # until when nothing is told, and of how many

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from epost.interfaces import Challenge, ILogin, ILogins, IWorkers, Outcome
-from epost.login import checker, logins, memory, sasl, schemes
+from epost.login import checker, logins, memory, sasl, schemes, waiting
 from epost.login.checker import ICramProof, IPassword, IScramProof, Realm
 from epost.login.lockout import Lockout
 from epost.login.logins import Login, Logins, Rules, shown
@@ -27,7 +27,8 @@ from epost.mail.address import parseAddress
 from epost.mail.decision import Client
 from epost.mail.fault import Fault
 from epost.mail.reply import Refused
-from epost.tables.directory import Directory, Ground, build
+from epost.tables.building import build
+from epost.tables.directory import Directory, Ground
 from epost.tables.patterns import network
 from tests.login.fakes import Anybody, Hands, OneLogin
 from tests.login.test_schemes import HASH, SALT, cheap
@@ -855,7 +856,7 @@ class DelayTests(LoginsCase):
 
     def test_bounded(self) -> None:
         """A bounded number of clients waits: for one more, who waits longest has his answer now."""
-        self.patch(logins, "WAITING", 3)
+        self.patch(waiting, "WAITING", 3)
         answers = [self.plain(f"x{number}", client=Client(f"192.0.2.{number}", tls="x")) for number in range(5)]
         self.assertEqual([answer.called for answer in answers], [True, True, False, False, False])
         self.clock.advance(1)

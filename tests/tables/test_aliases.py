@@ -4,7 +4,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from epost.mail.address import parseAddress
 from epost.mail.fault import Fault
-from epost.tables.directory import Directory, Ground, build
+from epost.tables.building import build
+from epost.tables.directory import Directory, Ground
 
 GROUND = Ground("backend.toml", "mx.test.jp", ("test.jp", "abc.co.jp"), mailboxes=True)
 

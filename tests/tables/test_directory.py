@@ -8,7 +8,8 @@ from epost.mail.address import Address, parseAddress, postmaster
 from epost.mail.fault import Fault
 from epost.mail.route import Hop
 from epost.tables import ways
-from epost.tables.directory import Directory, Ground, build
+from epost.tables.building import build
+from epost.tables.directory import Directory, Ground
 from epost.tables.patterns import Networks, network
 
 ACCOUNTS = b"user1\tpass1234\nbucho\tpass1234\n"
