@@ -71,7 +71,7 @@ class Crowd:
         @return: why it must leave, or L{None}.
         """
         reply = self._refusal(address, exempt)
-        for owner in _owners(address):
+        for owner in owners(address):
             self._addresses[owner] += 1
         if reply is None:
             self._idle[member] = None
@@ -84,7 +84,7 @@ class Crowd:
             return wording.shuttingDown(self.host)
         if not exempt:
             places = self.perAddress
-            for owner in _owners(address):
+            for owner in owners(address):
                 if self._addresses[owner] >= places:
                     return wording.tooManyConnections(self.host)
                 places *= SITE
@@ -100,7 +100,7 @@ class Crowd:
         """A connection is gone."""
         self._idle.pop(member, None)
         self._busy.discard(member)
-        for owner in _owners(address):
+        for owner in owners(address):
             self._addresses[owner] -= 1
             if not self._addresses[owner]:
                 del self._addresses[owner]
@@ -145,7 +145,7 @@ class Crowd:
 
 
 @lru_cache(maxsize=4096)
-def _owners(address: str) -> tuple[str, ...]:
+def owners(address: str) -> tuple[str, ...]:
     """
     Whose address it is, as far as one can tell: of IPv6 everybody has a whole /64 (RFC 6177), and perhaps the /48
     around it, which may be many small customers too.

@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -38,8 +37,6 @@ from epost.smtp import wording
 from epost.smtp.event import Closed, Want
 from epost.smtp.server import ServerSession
 from epost.smtp.settings import ServerSettings
-
-_log = Logger()
 
 _ANSWER: Final = Want.ANSWER  # an attribute of an enum is slow to get
 
@@ -87,7 +84,7 @@ class Receiver(Protocol):
         self._wake(self.house.patience.shortest)
         refusal = self.house.crowd.arrived(self, self.peer, self.session.client.known)
         if refusal is not None:
-            self.house.refusals.say(f"{self.peer} refused: {refusal}")
+            self.house.refusals.seldom(self.peer, f"refused: {refusal}")
         if not self.house.implicit:
             self._open(refusal)
         elif refusal is None:
@@ -151,7 +148,7 @@ class Receiver(Protocol):
         if self._timeout.active():
             self._timeout.cancel()
         if self._shaking and not self._closing:
-            self.house.refusals.say(f"{self.peer} TLS handshake failed: {safe(explained(reason.value))}")
+            self.house.refusals.seldom(self.peer, "TLS handshake failed", safe(explained(reason.value)))
         self._closing = True
         if not self._waiting:
             self._transaction.discard()
@@ -192,7 +189,7 @@ class Receiver(Protocol):
         """End a handshake that is under way."""
         if not self._closing:
             self._closing = True
-            self.house.refusals.say(f"{self.peer} TLS handshake cut off: {why}")
+            self.house.refusals.seldom(self.peer, "TLS handshake cut off", why)
             self.transport.abortConnection()
 
     @property
@@ -302,7 +299,7 @@ class Receiver(Protocol):
         self._since = self.house.clock.seconds()
         self._wake(self.house.patience.shortest)
         if not self._waiting:  # else it is us who are slow
-            _log.info("{peer} was silent, or slow with its content, for too long", peer=self.peer)
+            self.house.refusals.seldom(self.peer, "was silent, or slow with its content, for too long")
             self.session.close(wording.timedOut(self.house.settings.host))
             self._run()
 
