@@ -75,7 +75,7 @@ class Domains:
         forms.choice("", "+", "-", "=", "_"),
         "",
         "What divides a local part from a tag that its owner made up: with + mail for user1+shop@test.jp is for user1. "
-        "Empty: nothing does.",
+        "The gateway needs the same, or a tag is a way round its effect.dat. Empty: nothing does.",
         example="+",
     )
     postmaster: Address | None = key(

@@ -135,13 +135,14 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(names, [f"{name}@test.jp" for name in ("user1", "bucho", "kacho", "baito")])
 
     def test_commentedInTheSample(self) -> None:
-        """What stands in the back-end's sample as comments is right when it is none."""
-        text = (ROOT / "etc/backend.toml").read_text("utf-8")
-        plain = re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE)
-        found: list[Fault] = []
-        settings = parseSettings("backend.toml", plain.encode(), "backend", found)
-        assert settings is not None and not found, found
-        self.assertEqual((len(settings.listening), settings.domains.separator, settings.submits), (3, "+", True))
+        """What stands in the samples as comments is right when it is none."""
+        for kind, rest in (("backend", (3, "+", True)), ("gateway", (1, "+", False))):
+            text = (ROOT / f"etc/{kind}.toml").read_text("utf-8")
+            plain = re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE)
+            found: list[Fault] = []
+            settings = parseSettings(f"{kind}.toml", plain.encode(), kind, found)
+            assert settings is not None and not found, found
+            self.assertEqual((len(settings.listening), settings.domains.separator, settings.submits), rest)
 
 
 class ReferenceTests(SynchronousTestCase):

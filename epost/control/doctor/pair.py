@@ -31,7 +31,8 @@ class Half:
 
 def pair(backend: Half, gateway: Half) -> list[Finding]:
     """All that two configurations tell about each other."""
-    return [*inward(backend, gateway), *outward(backend, gateway), *trust(backend), *sizes(backend, gateway)]
+    found = [*inward(backend, gateway), *outward(backend, gateway), *trust(backend)]
+    return [*found, *tags(backend, gateway), *sizes(backend, gateway)]
 
 
 def inward(backend: Half, gateway: Half) -> list[Finding]:
@@ -146,6 +147,23 @@ def trust(backend: Half) -> list[Finding]:
             )
         else:
             found.ok(f"the back-end knows the gateway at {machine}, and believes no sender that it hands over")
+    return found.all
+
+
+def tags(backend: Half, gateway: Half) -> list[Finding]:
+    """Where a sender may have a tag, a line about him holds for it: on the gateway too, which reads effect.dat."""
+    found = Findings("pair", "pair")
+    ours, theirs = backend.settings.domains.separator, gateway.settings.domains.separator
+    if ours and theirs != ours:
+        effect = gateway.settings.tables.effect or "effect.dat"
+        domain = backend.settings.domains.local[0]
+        found.wrong(
+            f"to the back-end NAME{ours}TAG@{domain} is NAME@{domain}, to the gateway it is another: "
+            f"with a tag a sender goes round the lines of {effect} about him",
+            f'in {gateway.settings.file}, [domains]: separator = "{ours}"',
+        )
+    elif ours:
+        found.ok(f"to both {ours} divides a name from a tag")
     return found.all
 
 

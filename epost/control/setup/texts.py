@@ -59,7 +59,7 @@ accounts = "accounts.dat"               # who has a mailbox: epost account add, 
 details = "accounts.toml"               # what each of them may do
 aliases = "aliases.dat"
 # lists = "lists.toml"                  # mailing lists: docs/lists.md
-# separator = "+"                       # mail for user1+shop@{plan.domain} is for user1: docs/accounts.md
+# separator = "+"                       # user1+shop@{plan.domain} is user1; the same in gateway.toml: docs/accounts.md
 postmaster = {_text(str(plan.account))}
 
 [mailboxes]
@@ -92,6 +92,9 @@ listen = ["tcp:{plan.port}"]                     # "tcp6:{plan.port}" takes IPv6
 postmaster = "postmaster@{plan.domain}"
 
 {TLS}
+# [domains]
+# separator = "+"                       # as in backend.toml, so that effect.dat holds for tags: docs/accounts.md
+
 [relay]
 verify = true                           # ask the back-end who is there, and refuse the others at the door
 {smarthost}

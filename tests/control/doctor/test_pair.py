@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 from epost.control.doctor import pair
 from epost.control.doctor.finding import Finding
+from epost.control.doctor.relay import OUTSIDE, decide
+from epost.mail.address import parseAddress
+from epost.mail.decision import Client
 from epost.mail.route import Hop
 from tests.control.doctor.cases import HASTE, REMARK, WRONG, Case
 from tests.system.sink import Sink
@@ -76,6 +79,20 @@ class PairTests(Case):
         self.assertFound(pair.trust(believed), WRONG, r"believes whatever sender .* 127\.0\.0\.1", "gateways = ")
         unknown = self.half("backend", relay={"gateways": [], "networks": []})
         self.assertFound(pair.trust(unknown), WRONG, "does not know the gateway", "gateways = ")
+
+    def test_tags(self) -> None:
+        """What divides a tag on the back-end does so on the gateway, or a tag is a way round effect.dat."""
+        plus, minus = {"separator": "+"}, {"separator": "-"}
+        backend = self.half("backend", domains=plus)
+        tagged = parseAddress("baito+x@test.jp")  # effect.dat refuses baito@test.jp
+        for gateway in (self.half("gateway"), self.half("gateway", domains=minus)):
+            said = r"NAME\+TAG@test\.jp is NAME@test\.jp, to the gateway it is another"
+            self.assertFound(pair.pair(backend, gateway), WRONG, said, r'\[domains\]: separator = "\+"$')
+            self.assertTrue(decide(gateway.directory, Client("127.0.0.1"), tagged, OUTSIDE).accepts)
+        mended = self.half("gateway", domains=plus)
+        self.assertAllOk(pair.pair(backend, mended))
+        self.assertFalse(decide(mended.directory, Client("127.0.0.1"), tagged, OUTSIDE).accepts)
+        self.assertEqual(pair.tags(self.half("backend"), self.half("gateway")), [])
 
     def test_noAccounts(self) -> None:
         """Without accounts there is nobody to ask about, and that is said."""

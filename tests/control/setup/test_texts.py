@@ -44,13 +44,14 @@ class WriteTests(Case):
     def test_commented(self) -> None:
         """What an office may want later stands there as comments, which are right when they are none."""
         self.run_()
-        file = self.etc / "backend.toml"
-        text = re.sub(r"^# (?=\w+ = )", "", file.read_text("utf-8"), flags=re.MULTILINE)
-        file.write_text(text, "utf-8")
         (self.etc / "lists.toml").touch()
-        self.assertEqual(loading.check(str(file), "backend"), ([], []))
-        settings, _ = loading.load(str(file), "backend")
-        self.assertEqual((settings.domains.lists, settings.domains.separator), ("lists.toml", "+"))
+        for half, lists in (("backend", "lists.toml"), ("gateway", None)):
+            file = self.etc / f"{half}.toml"
+            text = re.sub(r"^# (?=\[|\w+ = )", "", file.read_text("utf-8"), flags=re.MULTILINE)
+            file.write_text(text, "utf-8")
+            self.assertEqual(loading.check(str(file), half), ([], []))
+            settings, _ = loading.load(str(file), half)
+            self.assertEqual((settings.domains.lists, settings.domains.separator), (lists, "+"))
 
     def test_password(self) -> None:
         """The password is hashed, proves itself, and stands nowhere."""
