@@ -122,7 +122,7 @@ class MailData:
 
 def _dotted(data: bytes) -> int:
     """
-    Where the first line begins that has a dot in front, its CRLF included; -1: none does.
+    Where the first line begins that has a dot in front, its CRLF included; negative: none does.
 
     To look for one octet takes a fiftieth of what it takes to look for three. In what is encoded there are dots in the
     header alone, so there they are soon through; in what has more of them the rest is searched in one go.
@@ -132,6 +132,6 @@ def _dotted(data: bytes) -> int:
     at = data.find(b".")
     for _ in range(DOTS):
         if at < 0 or data.endswith(b"\r\n", 0, at):
-            return max(at - 2, -1)
+            return at - 2
         at = data.find(b".", at + 1)
     return data.find(b"\r\n.", at - 2) if at >= 0 else -1

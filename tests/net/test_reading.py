@@ -115,6 +115,7 @@ class ReadingTests(TestCase):
         (talk,) = self.talks
         close(talk.transport)
         self.assertIsInstance(self.successResultOf(talk.ended).value, ConnectionDone)
+        self.assertNotIn(talk.transport, self.reading._readers.values())
         client.setblocking(True)
         self.assertEqual([client.recv(100), client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)], [b"", 0])
 

@@ -739,6 +739,13 @@ class ReceiverTests(ReceiverCase):
         commits[0].callback(None)
         self.assertEqual(client.hear(), ["250 2.0.0 Message received ok. <B0000000186>", BYE])
 
+    def test_disperseTheFaulty(self) -> None:
+        """Whose content has come to nothing is told at once: its end is not waited for."""
+        client = self.client(*OPEN, "DATA")
+        self.crowd.disperse(self.server, 10)
+        self.assertEqual(client.hear("good"), [])
+        self.assertEqual(client.hear("bare\nlf", "more"), [BYE])
+
     def test_disperseTheStubborn(self) -> None:
         """Who does not come to an end is cut: in content, in a commit, and behind our last words."""
         self.slow()

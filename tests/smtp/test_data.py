@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from epost.smtp.data import LINE_OCTETS, PART, MailData
+from epost.smtp.data import DOTS, FEW, LINE_OCTETS, PART, MailData
 
 OCTETS = st.lists(
     st.sampled_from([b"\r\n", b"\r\n.", b"\r\n.\r\n", b"\r", b"\n", b".", b"..", b"a", b"\x00", b"x" * 9]), max_size=40
@@ -72,6 +72,14 @@ class MailDataTests(SynchronousTestCase):
         else:
             self.assertIsNone(reader.fault)
             self.assertEqual(Read.got, content)
+
+    def test_manyDots(self) -> None:
+        """However many dots stand before, in a chunk of any length, what a line begins with and the end are found."""
+        for dots in (0, 1, DOTS - 1, DOTS, DOTS + 1, 3 * DOTS):
+            for length in (0, FEW, 2 * FEW):
+                data = b"a.b" * dots + b"\r\n" + b"x" * length + b"\r\n..stuffed\r\n.\r\nQUIT\r\n"
+                reader = read(data, [])
+                self.assertEqual((Read.got, reader.fault, reader.excess), (*reference(data, False)[:1], None, 6))
 
     @given(st.lists(st.text("ab.", max_size=5).map(str.encode)), CUTS)
     def test_roundTrip(self, lines: list[bytes], cuts: list[int]) -> None:

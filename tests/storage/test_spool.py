@@ -320,6 +320,15 @@ class FaultyDiskTests(SynchronousTestCase):
         self.story.spool.adopt(1)
         self.assertEqual(self.story.spool.load(twice.name).attempts, (failed(), failed()))
 
+    def test_noticeOnce(self) -> None:
+        """While a notice waits none of its name is written."""
+        name = numbered(1).notice(1)
+        self.story.spool.draft(name, ENVELOPE, QUEUED).commit()
+        self.story.turns.run()
+        self.assertRaises(Refused, self.story.spool.draft, name, ENVELOPE, QUEUED)
+        self.story.spool.remove(self.story.entry(name))
+        self.story.spool.draft(name, ENVELOPE, QUEUED)
+
     def test_noticeLeftBehind(self) -> None:
         """While a notice of a process before waits, be it under another retry number, none of its name is written."""
         name = numbered(1).notice(1)

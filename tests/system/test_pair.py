@@ -7,7 +7,9 @@ Real processes, real sockets, a real clock; each test waits for what it expects 
 import io
 import re
 import resource
+import socket
 import subprocess
+import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -119,6 +121,17 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(sorted(places), [b"one", b"two"])
         self.assertEqual([place for place in places[b"one"] if place == "sink"], ["sink"])
         self.assertEqual([len([p for p in places[m] if "inbox/kacho" in p]) for m in (b"one", b"two")], [1, 1])
+
+    def test_quit(self) -> None:
+        """Behind the reply to QUIT comes the end of the connection, and no reset."""
+        pair = self.pair()
+        for port in (pair.backend.port, pair.gateway.port):
+            with socket.create_connection(("127.0.0.1", port), 10) as client:
+                client.sendall(b"EHLO pc\r\n")
+                time.sleep(0.1)
+                client.sendall(b"QUIT\r\n")
+                heard = b"".join(iter(lambda: client.recv(4096), b""))
+            self.assertTrue(heard.endswith(b" closing connection.\r\n"), heard)
 
     def test_numbersAreNeverUsedTwice(self) -> None:
         """After a SIGKILL the numbers go on above every number that was seen."""
