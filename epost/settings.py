@@ -136,10 +136,16 @@ class Relay:
     verify: bool = key(
         forms.FLAG,
         True,
-        "Whether recipients in domains of the table gateway are checked by asking the next hop. No answer means yes.",
+        "Whether recipients in domains of the table gateway are checked by asking the next hop: unknown ones "
+        "are refused, and for now those whose mailbox is full. No answer means yes.",
     )
     verify_known: float = key(forms.DURATION, "2h", "How long a recipient that was found is not asked about again.")
-    verify_unknown: float = key(forms.DURATION, "10m", "How long one that was refused is not asked about again.")
+    verify_unknown: float = key(
+        forms.DURATION,
+        "10m",
+        "How long one that was refused is not asked about again, nor one that takes mail of some senders alone about "
+        "the same sender. A full mailbox is asked about each time.",
+    )
     tls: str = key(
         forms.choice("none", "may", "verify"),
         "may",

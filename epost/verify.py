@@ -2,10 +2,10 @@
 Whether the next hop would take a recipient: a RCPT probe with a cache, so that mail for unknown users is refused at the
 door and not returned to forged senders (spec 5).
 
-Only a 5xx that speaks of the user refuses. To whom not everybody may write, as to many a list, the answer is 252: then
-the next hop is asked for the sender as well, and what it refuses is refused here. No answer means accept: a back-end
-that is down must not turn mail away, it waits in the queue. Each next hop has its own places, and one that did not
-answer is not asked for a moment: it holds up no client of another.
+A 5xx that speaks of the user refuses, and a mailbox that is full does for now. To whom not everybody may write, as to
+many a list, the answer is 252: then the next hop is asked for the sender as well, and what it refuses is refused here.
+No answer means accept: a back-end that is down must not turn mail away, it waits in the queue. Each next hop has its
+own places, and one that did not answer is not asked for a moment: it holds up no client of another.
 """
 
 import re
@@ -33,6 +33,7 @@ EACH = 5  # of them at one next hop
 # No such user (RFC 3463 3.2), or no word why. What is wrong with a probe says nothing of a message: a list takes no
 # null sender.
 _UNKNOWN = re.compile(r"5\.(?:0\.0|1\.\d+|2\.1)\Z")
+_FULL = "4.2.2"  # RFC 3463 3.3: mail for it would wait here for days, and then go back to whom anybody can forge
 SILENT_SECONDS = 30.0  # for which a next hop that did not answer is not asked
 _DEPENDS = 252  # the next hop cannot tell without a sender
 
@@ -70,8 +71,9 @@ class Verifier:
     """
     Asks and remembers.
 
-    @ivar positive: seconds for which a yes is remembered.
-    @ivar negative: seconds for which a no is.
+    @ivar positive: seconds for which it is remembered that there is a recipient.
+    @ivar negative: seconds for which it is that there is none, and what one takes from a sender: who may write to a
+        list changes more often than who is there. That a mailbox is full is not: its owner may have made room.
     """
 
     def __init__(
@@ -180,10 +182,13 @@ class Verifier:
             decision = Decision(wording.posting(address), Because("verification", 0, because))
         elif reply.permanent and _UNKNOWN.match(reply.status):
             decision = Decision(wording.unknownUser(address), Because("verification", 0, because))
+        elif reply.transient and reply.status == _FULL:
+            decision = Decision(wording.boxFull(), decision.because)
         elif reply.code == _DEPENDS:
             decision = Decision(wording.dependsOnSender(address), decision.because)
-        if reply.accepts or not decision.accepts:
-            self._remember(question, decision, self.positive if decision.accepts else self.negative)
+        if reply.accepts or decision.reply.permanent:
+            lasting = decision.accepts and question.sender is None
+            self._remember(question, decision, self.positive if lasting else self.negative)
         self._tell(question, decision)
 
     def _broken(self, failure: Failure, question: _Question) -> None:

@@ -92,6 +92,17 @@ class VerifierTests(SynchronousTestCase):
         for number, text in enumerate(("5.1.1 unknown", "5.1.10 null MX", "5.2.1 disabled", "no", "5.0.0 no")):
             self.assertFalse(self.decided(f"z{number}@test.jp", Reply(550, (text,))).accepts, text)
 
+    def test_full(self) -> None:
+        """A full mailbox is refused for now, or its mail would wait here; whether it still is, is asked each time."""
+        for code in (450, 452):
+            decision = self.decided("full@test.jp", Reply(code, ("4.2.2 Sorry. e-mail address box is full.",)))
+            self.assertEqual(decision.reply, wording.boxFull())
+            self.assertIn(f"answered {code} 4.2.2", decision.because.text)
+        self.assertTrue(self.decided("full@test.jp", Reply(250, ("ok",))).accepts)
+        self.assertEqual(len(self.oracle.asked), 3)
+        for text in ("4.2.1 disabled", "4.7.1 too much", "no word", "4.2.20 no such code"):
+            self.assertTrue(self.decided("other@test.jp", Reply(450, (text,))).accepts, text)
+
     def test_answerIsMadeSafe(self) -> None:
         """What the next hop wrote goes into the log without an octet that a terminal would obey."""
         decision = self.decided("x@test.jp", Reply(550, ("\x1b[2J\r\x07\udcff",)))
@@ -118,7 +129,7 @@ class VerifierTests(SynchronousTestCase):
     def test_forTheSender(self) -> None:
         """
         Where the next hop cannot tell without a sender it is asked with each, once; what it refuses is refused here, or
-        it would come back to a sender whom anybody can forge.
+        it would come back to a sender whom anybody can forge. Who may write is remembered no longer than who may not.
         """
         staff, alone = "staff@test.jp", Reply(252, ("takes mail of some senders alone.",))
         one, again, two = self.ask(staff), self.ask(staff), self.ask(staff, "B@outside.jp")
@@ -141,8 +152,10 @@ class VerifierTests(SynchronousTestCase):
             self.assertEqual(known.reply.code, code, sender)
         self.assertEqual(len(self.oracle.asked), 3)
         self.clock.advance(301)
-        self.assertIsInstance(self.ask(staff), Deferred)
-        self.assertEqual(len(self.oracle.asked), 4)
+        for sender in ("a@outside.jp", "b@outside.jp"):
+            self.assertIsInstance(self.ask(staff, sender), Deferred)
+        self.assertIsInstance(self.ask(staff, None), Decision)
+        self.assertEqual(len(self.oracle.asked), 5)
 
     def test_forTheSenderUnanswered(self) -> None:
         """Where the second question has no answer the message is taken, as always."""

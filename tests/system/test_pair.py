@@ -98,6 +98,20 @@ class RestrictedListTests(SynchronousTestCase):
             self.assertEqual([taken.sender for taken in outside], ["staff-bounces@test.jp"])
 
 
+class FullBoxTests(SynchronousTestCase):
+    """A mailbox that is full, behind a gateway that asks."""
+
+    def test_notTaken(self) -> None:
+        """A stranger hears it from the gateway, which keeps nothing."""
+        relay = {"relay": {"gateways": ["127.0.0.1"]}, "limits": {"mailbox_octets": 10}}
+        with Pair(Path(self.mktemp()), {**relay, **HASTY}, HASTY) as pair:
+            self.assertIn("250 ", submit(pair.backend.port, USER2, [KACHO], marked("one"), source="127.0.5.5"))
+            said = submit(pair.gateway.port, USER2, [KACHO], marked("two"), source="127.0.5.5")
+            self.assertTrue(said.startswith("450 4.2.2 "), said)
+            self.assertEqual(pair.gateway.queue("incoming", "holding", "dead"), [])
+            self.assertIn("250 ", submit(pair.gateway.port, USER2, [BUCHO], marked("two"), source="127.0.5.5"))
+
+
 class ProcessTests(SynchronousTestCase):
     """What happens to the processes happens to no message."""
 
