@@ -18,11 +18,10 @@ from epost.mail.address import Address
 from epost.mail.decision import Because, Client, Decision, Spent
 from epost.mail.reply import Refused
 from epost.mail.route import Local
-from epost.matrix import Restrict, Target, boxLimit, decideRecipient, decideSender, target, writers
+from epost.matrix import Restrict, Target, boxLimit, decideRecipient, decideSender, isExempt, target, writers
 from epost.smtp import wording
 from epost.tables.accounts import Account
 from epost.tables.directory import Directory
-from epost.tables.effect import Kind
 from epost.tables.memo import Memo
 from epost.tables.restriction import Restriction
 
@@ -60,16 +59,13 @@ class Admission:
         self._restrict = restrict
         self._allowance = allowance
         self._returned = returned
+        self._exempt = Memo(directory, isExempt)
         self._senders = Memo(directory, decideSender)
         self._targets = Memo(directory, target)
 
     def exempt(self, client: Client) -> bool:
         """See L{IAdmission}."""
-        directory = self._directory()
-        if client.address in directory.gateways or client.address in directory.hops.machines:
-            return True
-        rule = directory.effect.machine(client.address)
-        return rule is not None and rule.kind is Kind.TRUE
+        return self._exempt(client.address, client.address)
 
     def sender(self, client: Client, path: Address | None, blank: bool) -> Decision:
         """See L{IAdmission}."""

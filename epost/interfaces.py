@@ -404,8 +404,8 @@ class IReceiveLog(Interface):
     def lines(connection: int, texts: Sequence[str]) -> None:
         """What was written and read on a connection, in order."""
 
-    def closed(connection: int) -> None:
-        """The two lines at the end of a connection."""
+    def closed(connection: int, texts: Sequence[str] = ()) -> None:
+        """What was said last on a connection, and the two lines at its end."""
 
 
 class IWorkers(Interface):

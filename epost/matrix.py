@@ -62,6 +62,14 @@ def row(directory: Directory, client: Client, path: Address | None) -> Row:
     return Row.OUTSIDE if client.account is None else Row.ACCOUNT
 
 
+def isExempt(directory: Directory, machine: str) -> bool:
+    """Whether a machine may have any number of connections. @param machine: its IP address."""
+    if machine in directory.gateways or machine in directory.hops.machines:
+        return True
+    rule = directory.effect.machine(machine)
+    return rule is not None and rule.kind is Kind.TRUE
+
+
 def isOurs(directory: Directory, client: Client, path: Address | None) -> bool:
     """Whether a sender is one of ours, whose missing header fields are added (spec 8)."""
     return path is not None and row(directory, client, path) is Row.ACCOUNT

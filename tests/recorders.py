@@ -52,6 +52,7 @@ class ReceiveLogRecorder:
         """See L{IReceiveLog}."""
         self.heard.setdefault(connection, []).extend(texts)
 
-    def closed(self, connection: int) -> None:
+    def closed(self, connection: int, texts: Sequence[str] = ()) -> None:
         """See L{IReceiveLog}."""
+        self.lines(connection, texts)
         self.ended.append(connection)

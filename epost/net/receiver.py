@@ -152,8 +152,7 @@ class Receiver(Protocol):
         self._closing = True
         if not self._waiting:
             self._transaction.discard()
-        self.house.log.lines(self.number, self.session.transcript())
-        self.house.log.closed(self.number)
+        self.house.log.closed(self.number, self.session.transcript())
         self.house.crowd.left(self, self.peer)
 
     def pauseProducing(self) -> None:

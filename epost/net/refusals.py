@@ -43,8 +43,10 @@ class Refusals:
         @param path: L{None} is the null one.
         @param sender: in whose message, with a blank in front; empty where the path tells.
         """
-        whom, said, why = safe(str(path or "")), safe(str(decision.reply)), safe(str(decision.because))
-        text = f"{peer} {verb} <{whom}>{safe(sender)} refused: {said} by {why}"
+        whom, said, why = str(path or ""), str(decision.reply), str(decision.because)
+        text = f"{peer} {verb} <{whom}>{sender} refused: {said} by {why}"
+        if safe(text) is not text:  # seldom: then what is odd or long takes nothing from the other parts
+            text = f"{peer} {verb} <{safe(whom)}>{safe(sender)} refused: {safe(said)} by {safe(why)}"
         now = self._clock.seconds()
         if now >= self._quiet and not self._texts:
             self._quiet = now + SECONDS

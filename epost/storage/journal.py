@@ -31,6 +31,7 @@ BATCH = 65536  # characters that are written without waiting for the second to e
 LOT = 64  # times that something was said, kept as it was
 EPOCH = 11644473600  # 1970-01-01 as seconds since 1601-01-01, in which itime and otime count
 
+_CLOSED = ("CloseClient Started.:SOCKET.C", "closesocket():SOCKET.C")
 _texts = itemgetter(1)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # whatever the locale
 
@@ -211,9 +212,9 @@ class ReceiveLog(_Log):
         elif len(self._said) >= LOT:
             self._settle()
 
-    def closed(self, connection: int) -> None:
-        """Two lines."""
-        self.lines(connection, ("CloseClient Started.:SOCKET.C", "closesocket():SOCKET.C"))
+    def closed(self, connection: int, texts: Sequence[str] = ()) -> None:
+        """Two lines more."""
+        self.lines(connection, (*texts, *_CLOSED) if texts else _CLOSED)
 
     def _settle(self) -> None:
         """Write out what was said in a second."""
