@@ -20,7 +20,7 @@ from twisted.internet.task import react
 
 from epost import __version__, loading
 from epost.config import readSettings
-from epost.control.doctor import certificate, host, pair, relay, rules, wire
+from epost.control.doctor import certificate, host, live, pair, relay, rules, wire
 from epost.control.doctor.finding import Finding, Findings, State
 from epost.control.doctor.names import Names, asker, look
 from epost.control.doctor.pair import Half
@@ -157,14 +157,14 @@ def held(backend: Half | None, gateway: Half) -> list[Finding]:
 def between(backend: Half | None, gateway: Half | None, both: bool) -> list[Finding]:
     """What the halves must agree about. @param both: whether both have configurations here."""
     if backend and gateway:
-        return [*pair.pair(backend, gateway), *pair.live(backend, gateway)]
+        return [*pair.pair(backend, gateway), *live.live(backend, gateway)]
     found = Findings("pair", "pair")
     if not both:
         found.remark(
             "one half is not here: whether the two agree was not looked at",
             "copy the other configuration and its tables into one folder: epost doctor --config … --gateway …",
         )
-    return [*found.all, *pair.live(backend, gateway)]
+    return [*found.all, *live.live(backend, gateway)]
 
 
 def outermost(read: dict[str, Settings | None]) -> Settings | None:

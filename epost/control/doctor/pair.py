@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from epost.admission import Admission
 from epost.control.doctor.finding import Finding, Findings
 from epost.control.doctor.relay import FOREIGN, OUTSIDE, STRANGERS, decide
-from epost.control.doctor.wire import PATIENCE, doors, neighbour, talk
+from epost.control.doctor.wire import doors
 from epost.mail.address import parseAddress
 from epost.mail.decision import Client
 from epost.mail.route import Held, Hop
@@ -130,7 +130,12 @@ def _letThrough(found: Findings, backend: Half, gateway: Half, machine: str) -> 
 def trust(backend: Half) -> list[Finding]:
     """What strangers write reaches the back-end from the gateway's address: a sender of ours is not believed there."""
     found = Findings("pair", "pair")
-    directory, file = backend.directory, backend.settings.file
+    directory, file, relay = backend.directory, backend.settings.file, backend.settings.relay
+    if relay.gateway is not None and not _isAddress(relay.gateway.host) and not relay.gateways:
+        found.remark(
+            f"whether the back-end believes senders that {relay.gateway.host} hands over: its address stands nowhere",
+            f'in {file}, [relay]: gateways = ["ADDRESS OF {relay.gateway.host}"]',
+        )
     for machine in sorted(gatewayAddresses(backend)):
         line = f'in {file}, [relay]: gateways = ["{machine}"]; programs there then send through the gateway, or log in'
         if directory.believes(machine):
@@ -231,53 +236,3 @@ def _hops(domains: Iterable[str], gateway: Half) -> list[Hop]:
     """The hosts to which gateway.dat leads some domains."""
     found = [gateway.directory.hops.find(domain) for domain in domains]
     return [hop for one in found if one is not None and not isinstance(one.route, Held) for hop in one.route.hops]
-
-
-def live(backend: Half | None, gateway: Half | None, patience: float = PATIENCE) -> list[Finding]:
-    """Whether each hears the other. Of one half alone: whether the host that it leads to answers."""
-    found: list[Finding] = []
-    if backend and (hop := backend.settings.relay.gateway):
-        name = gateway.settings.server.name if gateway else ""
-        found += neighbour("backend", "[relay] gateway", hop, name, patience)
-    if gateway:
-        if hop := gateway.settings.relay.gateway:
-            found += neighbour("gateway", "[relay] gateway", hop, "", patience)
-        name = backend.settings.server.name if backend else ""
-        for hop, because in dict(gateway.directory.hops.hops).items():
-            greets = neighbour("gateway", str(because), hop, name, patience)
-            found += greets
-            if backend and gateway.settings.relay.verify and greets[0].state.value == "ok":
-                found += verification(backend, hop, patience)
-    return found
-
-
-def verification(backend: Half, hop: Hop, patience: float = PATIENCE) -> list[Finding]:
-    """Whether the back-end can be asked who is there, as the gateway asks it."""
-    found = Findings("pair", "pair")
-    account = next((account.address for account in backend.directory.accounts), None)
-    if account is None:
-        found.remark("whether the gateway can ask about recipients was not tried: there is no account")
-        return found.all
-    unknown = f"{NOBODY}@{account.domain}"
-    try:
-        with talk(hop, patience=patience) as open_:
-            open_.say(f"EHLO {backend.settings.server.name}")
-            asked = [open_.say(word) for word in ("MAIL FROM:<>", f"RCPT TO:<{account}>", f"RCPT TO:<{unknown}>")]
-            open_.say("RSET")
-    except OSError as error:
-        found.wrong(f"{hop} ended the conversation about recipients: {error}", "look into the back-end's own log")
-        return found.all
-    if not asked[0].accepts or not asked[1].accepts:
-        reply = next(one for one in asked if not one.accepts)
-        said = f'the back-end at {hop}, asked about {account}, answers "{reply}"'
-        if reply.code < 500:
-            way = "look for a full disk, a full mailbox or a limit; the back-end's own log names what decided"
-            found.wrong(f"{said}: not now, mail for him waits", way)
-        else:
-            way = "look into the back-end's own log, which names what decided"
-            found.wrong(f"{said}: the gateway would refuse him", way)
-    elif asked[2].accepts:
-        found.remark(f"the back-end at {hop} takes mail for {unknown}: an alias catches all names")
-    else:
-        found.ok(f"the back-end at {hop} tells who is there and who is not")
-    return found.all

@@ -1,15 +1,10 @@
 """Tests of L{epost.control.doctor.pair}: where two halves do not agree."""
 
-from collections.abc import Callable
-
 from epost.control.doctor import pair
-from epost.control.doctor.finding import Finding
 from epost.control.doctor.relay import OUTSIDE, decide
 from epost.mail.address import parseAddress
 from epost.mail.decision import Client
-from epost.mail.route import Hop
-from tests.control.doctor.cases import HASTE, REMARK, WRONG, Case
-from tests.system.sink import Sink
+from tests.control.doctor.cases import REMARK, WRONG, Case
 
 
 class PairTests(Case):
@@ -80,6 +75,16 @@ class PairTests(Case):
         unknown = self.half("backend", relay={"gateways": [], "networks": []})
         self.assertFound(pair.trust(unknown), WRONG, "does not know the gateway", "gateways = ")
 
+    def test_trustByName(self) -> None:
+        """Of a gateway that is named by name nobody here knows the address; whoever has written it is not asked."""
+        named = {"gateway": "gw.test.jp:2526", "gateways": []}
+        mend = r"\[relay\]: gateways = .*ADDRESS OF gw\.test\.jp"
+        self.assertFound(
+            pair.trust(self.half("backend", relay=named)), REMARK, "senders that gw.test.jp hands over", mend
+        )
+        self.assertEqual(pair.trust(self.half("backend", relay=named | {"gateways": ["192.0.2.7"]})), [])
+        self.assertEqual(pair.trust(self.half("backend", relay={"gateway": None, "gateways": []})), [])
+
     def test_tags(self) -> None:
         """What divides a tag on the back-end does so on the gateway, or a tag is a way round effect.dat."""
         plus, minus = {"separator": "+"}, {"separator": "-"}
@@ -93,11 +98,6 @@ class PairTests(Case):
         self.assertAllOk(pair.pair(backend, mended))
         self.assertFalse(decide(mended.directory, Client("127.0.0.1"), tagged, OUTSIDE).accepts)
         self.assertEqual(pair.tags(self.half("backend"), self.half("gateway")), [])
-
-    def test_noAccounts(self) -> None:
-        """Without accounts there is nobody to ask about, and that is said."""
-        backend = self.half("backend", {"accounts.dat": ""}, domains={"postmaster": None})
-        self.assertFound(pair.verification(backend, Hop("127.0.0.1", 9), HASTE), REMARK, "there is no account")
 
     def test_sizes(self) -> None:
         """A gateway that takes less, or more; one folder for both; one name; no verification."""
@@ -113,21 +113,3 @@ class PairTests(Case):
         self.assertFound(pair.sizes(backend, alike), WRONG, "both are called test.jp", "another")
         blind = self.half("gateway", relay={"verify": False})
         self.assertFound(pair.sizes(backend, blind), REMARK, "verify is off", "verify = true")
-
-    def test_verification(self) -> None:
-        """The back-end tells who is there; or takes anybody, or nobody, or hangs up."""
-        sink = self.enterContext(Sink())
-        hop = Hop("127.0.0.1", sink.port)
-
-        def found(answer: Callable[[str], str | None]) -> list[Finding]:
-            sink.answer = answer
-            return pair.verification(self.half("backend"), hop, HASTE)
-
-        self.assertAllOk(found(lambda c: "550 unknown" if "nobody" in c else None))
-        self.assertFound(found(lambda c: None), REMARK, "takes mail for nobody")
-        self.assertFound(found(lambda c: "550 no" if c[:4] == "MAIL" else None), WRONG, "gateway would refuse him")
-        full = found(lambda c: "452 Insufficient system storage." if c[:4] == "MAIL" else None)
-        self.assertFound(full, WRONG, 'bucho@test.jp, answers "452', "full disk")
-        self.assertNotIn("refuse", str(full))
-        self.assertFound(found(lambda c: "" if c[:4] == "RCPT" else None), WRONG, "ended the conversation")
-        self.assertFalse([word for word in sink.commands if word.upper().startswith("DATA")])
