@@ -22,6 +22,7 @@ from epost.tables.building import build
 from epost.tables.directory import Ground
 
 ROOT = Path(__file__).parents[1]
+GATE = "192.168.0.103"  # the gateway's machine in the pages
 PAGES = [ROOT / "README.md", ROOT / "CHANGES.md", *sorted(ROOT.glob("docs/*.md"))]
 
 # What stands in replies.md for the parameters of a wording.
@@ -107,6 +108,8 @@ class SampleTests(SynchronousTestCase):
             faults: list[Fault] = []
             config.parseSettings(f"{kind}.toml", text.encode(), kind, faults)
             self.assertEqual(faults, [])
+        relay = tomllib.loads(found[0])["relay"]  # whose networks hold the gateway
+        self.assertEqual((relay["gateway"], relay["gateways"]), (GATE, [GATE]))
 
     def test_recipes(self) -> None:
         """The tables and settings of the recipe, in rules.md and in the README, can be read."""
@@ -119,7 +122,7 @@ class SampleTests(SynchronousTestCase):
             tables = {"effect": ("effect.dat", effect.encode()), "gateway": ("gateway.dat", gateway.encode())}
             build(Ground("gateway.toml", "dc.epost.test"), tables, faults, [])
             self.assertEqual(faults, [], page)
-            self.assertEqual(list(tomllib.loads(relay)["relay"]), ["gateway"])
+            self.assertEqual(tomllib.loads(relay)["relay"], {"gateway": GATE, "gateways": [GATE]}, page)
 
 
 class ReplyTests(SynchronousTestCase):

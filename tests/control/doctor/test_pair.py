@@ -1,10 +1,17 @@
 """Tests of L{epost.control.doctor.pair}: where two halves do not agree."""
 
+import shutil
+from pathlib import Path
+
+from epost import loading
 from epost.control.doctor import pair
+from epost.control.doctor.finding import Finding
+from epost.control.doctor.pair import Half
 from epost.control.doctor.relay import OUTSIDE, decide
 from epost.mail.address import parseAddress
 from epost.mail.decision import Client
 from tests.control.doctor.cases import REMARK, WRONG, Case
+from tests.system.pair import ROOT
 
 
 class PairTests(Case):
@@ -74,6 +81,20 @@ class PairTests(Case):
         self.assertFound(pair.trust(believed), WRONG, r"believes whatever sender .* 127\.0\.0\.1", "gateways = ")
         unknown = self.half("backend", relay={"gateways": [], "networks": []})
         self.assertFound(pair.trust(unknown), WRONG, "does not know the gateway", "gateways = ")
+
+    def test_trustInTheSample(self) -> None:
+        """The sample believes this machine, and so strangers; with the line that is a comment there it does not."""
+        etc = Path(self.mktemp())
+        shutil.copytree(ROOT / "etc", etc)
+        file = etc / "backend.toml"
+
+        def found() -> list[Finding]:
+            return pair.trust(Half(*loading.load(str(file.absolute()), "backend")))
+
+        self.assertFound(found(), WRONG, "believes whatever sender")
+        text = file.read_text("utf-8")
+        file.write_text(text.replace("# gateways", "gateways"), "utf-8")
+        self.assertAllOk(found())
 
     def test_trustByName(self) -> None:
         """Of a gateway that is named by name nobody here knows the address; whoever has written it is not asked."""
