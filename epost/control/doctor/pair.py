@@ -15,9 +15,11 @@ from epost.control.doctor.wire import doors
 from epost.mail.address import parseAddress
 from epost.mail.decision import Client
 from epost.mail.route import Held, Hop
+from epost.matrix import decideSender, writers
 from epost.settings import Settings
 from epost.tables.directory import Directory
 
+NAMED = 3  # lists in one line
 NOBODY = "nobody-has-this-name"
 
 
@@ -138,10 +140,11 @@ def trust(backend: Half) -> list[Finding]:
         )
     for machine in sorted(gatewayAddresses(backend)):
         line = f'in {file}, [relay]: gateways = ["{machine}"]; programs there then send through the gateway, or log in'
-        if directory.believes(machine):
+        because = _believed(directory, machine)
+        if because:
             found.wrong(
-                f"the back-end believes whatever sender the gateway at {machine} hands over, by [relay] networks: "
-                "strangers write to lists, and get automatic replies, in the name of whom they like",
+                f"the back-end believes whatever sender the gateway at {machine} hands over, by {because}: "
+                f"strangers write{_toLists(directory)}, and get automatic replies, in the name of whom they like",
                 line,
             )
         elif not Admission(lambda: directory).exempt(Client(machine)):
@@ -153,6 +156,25 @@ def trust(backend: Half) -> list[Finding]:
         else:
             found.ok(f"the back-end knows the gateway at {machine}, and believes no sender that it hands over")
     return found.all
+
+
+def _believed(directory: Directory, machine: str) -> str:
+    """By what a sender of ours is believed who comes from a machine without login; empty: he is not."""
+    if directory.believes(machine):
+        return "[relay] networks"
+    client = Client(machine)
+    for account in directory.accounts:
+        sender = decideSender(directory, client, account.address)
+        if sender.accepts and writers(directory, client, account.address, sender):
+            return str(sender.because)
+    return ""
+
+
+def _toLists(directory: Directory) -> str:
+    """The lists that take mail of some senders alone, as the end of "writes"."""
+    names = [str(one.address) for one in directory.lists if directory.posters[one.address.key] is not None]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f" to {', '.join(names[:NAMED])}{more}" if names else ""
 
 
 def tags(backend: Half, gateway: Half) -> list[Finding]:

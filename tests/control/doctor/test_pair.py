@@ -82,6 +82,32 @@ class PairTests(Case):
         unknown = self.half("backend", relay={"gateways": [], "networks": []})
         self.assertFound(pair.trust(unknown), WRONG, "does not know the gateway", "gateways = ")
 
+    def test_trustByARule(self) -> None:
+        """A line of the back-end's effect.dat believes the gateway too, whatever it says of single accounts before."""
+        table = {"effect.dat": "bucho@test.jp false\n127.0.0.1 true\n"}
+        relay, tables = {"networks": [], "gateways": []}, {"effect": "effect.dat"}
+        found = pair.trust(self.half("backend", table, relay=relay, tables=tables))
+        self.assertFound(found, WRONG, r'hands over, by effect\.dat:2 "127\.0\.0\.1 true"', "gateways = ")
+        self.assertAllOk(pair.trust(self.half("backend", table, tables=tables)))
+
+    def test_trustToLists(self) -> None:
+        """Where it is believed the lists are named that take mail of some senders alone, and not all of many."""
+        for lists, said in (
+            ({"all": "anybody"}, "strangers write, and"),
+            ({"all": "anybody", "staff": "members"}, "strangers write to staff@test.jp, and"),
+            (
+                dict.fromkeys("abcde", "owner"),
+                "strangers write to a@test.jp, b@test.jp, c@test.jp and 2 more, and",
+            ),
+        ):
+            text = "".join(
+                f'["{name}@test.jp"]\nmembers = "staff.txt"\nowner = "bucho@test.jp"\npost = "{post}"\n'
+                for name, post in lists.items()
+            )
+            tables = {"lists.toml": text, "staff.txt": "baito@test.jp\n"}
+            backend = self.half("backend", tables, domains={"lists": "lists.toml"}, relay={"gateways": []})
+            self.assertFound(pair.trust(backend), WRONG, said)
+
     def test_trustInTheSample(self) -> None:
         """The sample believes this machine, and so strangers; with the line that is a comment there it does not."""
         etc = Path(self.mktemp())
