@@ -1,8 +1,9 @@
 """
 The transport of the SMTP server: octets from a socket into a L{ServerSession}, its events to admission and intake.
 
-A connection keeps one rule: while an event is undecided at most one read of the transport is taken, so what a client
-can make us hold is two of them, whatever it sends; and while it does not read our replies we do not read its commands.
+A connection keeps one rule: while an event is undecided at most one read of the transport is taken, and the next when
+all of that is done, so what a client can make us hold is two of them, whatever it sends; and while it does not read our
+replies we neither read its commands nor begin those that we hold.
 How many may be connected, and who gives way when all places are taken, is the business of L{epost.net.crowd}.
 
 TLS begins behind STARTTLS, or at once on a port for that. Either way nothing is said until the handshake is done, and
@@ -107,7 +108,8 @@ class Receiver(Protocol):
         self._expect(self.house.patience.handshake)
         self.transport.startTLS(self.house.contexts, True)
         if self._choked:  # our replies in clear have not been taken yet; the handshake has to be read all the same
-            self.resumeProducing()
+            self._choked = False
+            self.transport.resumeProducing()
 
     def handshakeCompleted(self) -> None:
         """TLS stands: a new session."""
@@ -137,7 +139,7 @@ class Receiver(Protocol):
         if self._transaction.draft is None:
             self.house.crowd.heard(self)
         self.session.receive(data)
-        if self._waiting:
+        if self._waiting or self._choked:
             self._paused = True
             self.transport.pauseProducing()
         else:
@@ -163,7 +165,9 @@ class Receiver(Protocol):
     def resumeProducing(self) -> None:
         """Our replies are gone."""
         self._choked = False
-        if not self._paused and not self._closing:
+        if self._paused:
+            self._goOn()
+        elif not self._closing:
             self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -321,13 +325,23 @@ class Receiver(Protocol):
                 self._answered()
 
     def _answered(self) -> None:
-        """Go on: the answer has come later."""
+        """The answer has come later."""
         self._waiting = False
-        if self._paused:
-            self._paused = False
-            if not self._choked:
-                self.transport.resumeProducing()
+        if self._choked:  # what it goes on with waits in the session, and so does this answer
+            self._paused = True
+        else:
+            self._goOn()
+
+    def _goOn(self) -> None:
+        """
+        Go on with what is kept, and read on when all of it is done.
+
+        A read may hold a thousand messages: to read on behind each of them would be to keep whatever is sent.
+        """
         self._run()
+        if self._paused and not self._waiting and not self._choked and not self._closing:
+            self._paused = False
+            self.transport.resumeProducing()
 
 
 class ReceiverFactory(Factory):

@@ -475,6 +475,41 @@ class ReceiverTests(ReceiverCase):
         told = client.hear()
         self.assertEqual(told, ["250 2.0.0 Message received ok. <B0000000186>"] + ["250 2.0.0 Ok."] * count)
 
+    def test_manyMessagesWhileUndecided(self) -> None:
+        """Of one that pipelines whole messages without end two reads are kept, however many of them are done."""
+        commits, client = self.slow(), self.client("EHLO pc")
+        message, count = b"MAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\n.\r\n", 10_000
+        client.write(message * count)
+        for _ in range(1000):
+            self.net.run(0.1)
+            commits.pop().callback(None)
+            self.assertLessEqual(self.wire.protocol.session.unread, 2 * CHUNK)
+        while commits or self.net.run(1) or commits:
+            commits.pop().callback(None)
+        told = client.hear()
+        self.assertEqual(
+            ([line[:3] for line in told], len(self.house.drafts)), (["250", "250", "354", "250"] * count, count)
+        )
+
+    def test_manyMessagesUnheard(self) -> None:
+        """Nor does one get replies without end that does not read them: its next message waits."""
+        client = self.client("EHLO pc")
+        client.transport.pauseProducing()
+        commits = self.slow()
+        message, count = b"MAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\n.\r\n", 10_000
+        client.write(message * count)
+        for _ in range(count):
+            self.net.run(0.1)
+            if not commits:
+                break
+            commits.pop().callback(None)
+        self.assertLess(len(self.wire.unsent), BUFFER + 1000)
+        self.assertLessEqual(self.wire.protocol.session.unread, 2 * CHUNK)
+        client.transport.resumeProducing()
+        while commits or self.net.run(1) or commits:
+            commits.pop().callback(None)
+        self.assertEqual((len(client.hear()), len(self.house.drafts)), (4 * count, count))
+
     def test_pipelinedWhileUndecided(self) -> None:
         """The next message's commands wait for the end of this one, and keep their order."""
         commits, client = self.slow(), self.client(*OPEN, "DATA")
