@@ -23,7 +23,8 @@ _LINES = re.compile(rb"(?:(?:[ \t]|" + _FIELD + rb")[^\n]*+\n)*")
 _OPEN = re.compile(rb"(?:[ \t]|" + _FIELD + rb")[^\n]*+\Z")
 _UNDECIDED = re.compile(rb"(?:[!-9;-~]*+[ \t]*+|\r)\Z")
 _BLIND = re.compile(rb"(?:resent-)?bcc[ \t]*+:", re.IGNORECASE)
-_WANTED = re.compile(rb"^(received|message-id|date|from)[ \t]*+:", re.IGNORECASE | re.MULTILINE)
+_RECEIVED = re.compile(rb"^received[ \t]*+:", re.IGNORECASE | re.MULTILINE)
+_WANTED = re.compile(rb"^(message-id|date|from)[ \t]*+:", re.IGNORECASE | re.MULTILINE)
 
 
 class Heading:
@@ -90,12 +91,10 @@ class Heading:
             end = len(block)
             self._inside = True
         self._started = self._started or end > begin
-        for found in _WANTED.findall(block, begin, end):
-            name = found.lower()
-            if name == b"received":
-                self.received += 1
-            elif self._missing:
-                self._missing.pop(name.decode(), None)
+        self.received += len(_RECEIVED.findall(block, begin, end))
+        if self._missing:
+            for name in _WANTED.findall(block, begin, end):
+                self._missing.pop(name.lower().decode(), None)
         return end
 
     def _seeing(self, block: bytes, begin: int, end: int) -> bytes:

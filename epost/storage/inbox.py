@@ -209,12 +209,13 @@ class MailDraft(Draft):
 
     def _isThere(self) -> bool:
         """Whether a file has the name already. @raise Refused: it has not, and the mailbox is full."""
-        with suppress(FileNotFoundError):
+        try:
             self.disk.status(f"{self._box.path}/new/{self._name}")
-            return True
-        if self._full():
-            raise Refused(FULL)
-        return False
+        except FileNotFoundError:
+            if self._full():
+                raise Refused(FULL) from None
+            return False
+        return True
 
     def _full(self) -> bool:
         """Whether the mailbox holds what it may."""
