@@ -13,11 +13,9 @@ RFC 5321 3.3, 5.1; RFC 1047; RFC 3207. Replies of our own have a text for an adm
 C{127.0.0.1:2526: connection refused}.
 """
 
-import ipaddress
 import os
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
@@ -35,6 +33,7 @@ from epost.mail.reply import Refused, Reply
 from epost.mail.route import Hop, Onward
 from epost.mail.safe import safe
 from epost.net.caller import Caller, Insecure, Patience
+from epost.net.places import Lately, Place, isHere
 from epost.net.security import Level, Levels, Outgoing, Trust
 from epost.net.writing import Outbox
 from epost.smtp.client import After, Outcome, Peer, encryption, hello, inquiry, opening, transaction
@@ -44,7 +43,6 @@ HOSTS = 10  # of a destination, and their addresses all together
 OPENING_SECONDS = 600.0  # of an attempt, after which no further place is tried
 DEAD_SECONDS = 60.0
 CLEAR_SECONDS = 600.0  # in which a host whose TLS has failed is not asked for it again, where it need not be
-KEPT_ADDRESSES = 4096
 MESSAGES = 100  # on one connection; many servers end it about there with 421
 
 INTERNAL = Reply(451, ("internal error; the log of the server tells more",), "4.3.0")
@@ -52,39 +50,6 @@ INTERNAL = Reply(451, ("internal error; the log of the server tells more",), "4.
 log = Logger()
 
 Dial = Callable[[str, int, float], IStreamClientEndpoint]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One address of one host. @ivar hop: the host. @ivar address: IP address."""
-
-    hop: Hop
-    address: str
-
-    def __str__(self) -> str:
-        return str(self.hop) if self.hop.host == self.address else f"{self.hop.host}[{self.address}]:{self.hop.port}"
-
-
-class Lately:
-    """Addresses of which something was true lately. Forgetful: by time, and where there are too many."""
-
-    def __init__(self, clock: IReactorTime, seconds: float) -> None:
-        self._clock = clock
-        self._seconds = seconds
-        self._until: OrderedDict[tuple[str, int], float] = OrderedDict()
-
-    def add(self, place: Place) -> None:
-        """It is true of it now."""
-        self._until[place.address, place.hop.port] = self._clock.seconds() + self._seconds
-        if len(self._until) > KEPT_ADDRESSES:
-            self._until.popitem(last=False)
-
-    def discard(self, place: Place) -> None:
-        """It is no longer."""
-        self._until.pop((place.address, place.hop.port), None)
-
-    def __contains__(self, place: Place) -> bool:
-        return self._until.get((place.address, place.hop.port), 0.0) > self._clock.seconds()
 
 
 @implementer(ICarrier)
@@ -152,7 +117,7 @@ class Carrier:
                 reply = _refusal(result)
                 refusals.append(_ours(hop, reply) if route.hops else reply)
             else:
-                usable = [address for address in result if route.hops or not _isHere(address)]
+                usable = [address for address in result if route.hops or not isHere(address)]
                 found += [Place(hop, address) for address in usable]
                 if not usable:
                     refusals.append(Reply(550, (f"mail for {route.destination} loops back to myself",), "5.4.6"))
@@ -399,13 +364,3 @@ def _refusal(failure: Failure) -> Reply:
 def _ours(hop: Hop, reply: Reply) -> Reply:
     """A host that we were told to use and cannot find: the operator's to mend, and no reason to return mail."""
     return Reply(451, (f"{hop}: {reply.lines[0]}",), "4.3.5") if reply.permanent else reply
-
-
-def _isHere(address: str) -> bool:
-    """Whether an address can only be this machine's."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    plain = getattr(found, "ipv4_mapped", None) or found
-    return plain.is_loopback or plain.is_unspecified

@@ -21,7 +21,8 @@ from epost.mail.envelope import Envelope
 from epost.mail.name import numbered
 from epost.mail.reply import Refused, Reply
 from epost.mail.route import Hop, Onward
-from epost.net.carrier import DEAD_SECONDS, HOSTS, MESSAGES, Carrier, Place
+from epost.net.carrier import DEAD_SECONDS, HOSTS, MESSAGES, Carrier
+from epost.net.places import Place
 from epost.smtp.replies import KEPT_LINES
 from tests.storage.memory import MemoryContent
 

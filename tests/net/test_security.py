@@ -20,7 +20,8 @@ from epost.mail.envelope import Envelope
 from epost.mail.name import numbered
 from epost.mail.route import Hop, Onward
 from epost.net.caller import Caller, Patience
-from epost.net.carrier import CLEAR_SECONDS, Carrier, Lately, Place
+from epost.net.carrier import CLEAR_SECONDS, Carrier
+from epost.net.places import Lately, Place
 from epost.net.security import Level, Levels, Outgoing, Trust
 from epost.net.tls import Pairs, ServerContexts
 from epost.net.writing import Outbox
