@@ -26,8 +26,8 @@ clock. The core never waits; the shell never decides.
     storage/    the spool and its crash table, mailboxes, serial, group commit and its thread, senderlog and receivelog;
                 meter: how full is a mailbox; room: is there space; trouble: faults of the disk, told once; hints: small
                 facts that survive a restart
-    net/        Twisted transports: receiver transaction crowd refusals (in), carrier places caller exchanges (out), reading
-                writing; tls: certificates; security: TLS towards other hosts
+    net/        Twisted transports: receiver transaction crowd refusals (in), carrier places caller exchanges (out),
+                reading writing; tls: certificates; security: TLS towards other hosts
     login/      passwords (schemes), mechanisms (sasl, without I/O), whether they hold (checker), who guesses (lockout)
     matrix      who may write to whom; routes: where mail goes; both pure functions of the tables
     admission   the matrix, and what needs more than tables: full mailboxes, verification
