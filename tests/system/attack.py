@@ -147,14 +147,18 @@ def crumbs(stage: Stage) -> Iterator[str]:
 
 @attack(allowed=16)
 def deaf(stage: Stage) -> Iterator[str]:
-    """150 clients that say HELP without end and never read a reply."""
+    """50 clients that pipeline messages, each behind some talk, without end, and never read a reply."""
+    message = f"MAIL FROM:<{BUCHO}>\r\nRCPT TO:<{USER1}>\r\nDATA\r\n.\r\n".encode()
+    said = (b"EHLO x\r\n" * 30 + message) * 100  # talk alone ends a session
     with ExitStack() as stack:
         sent = 0
-        for place in range(150):
+        for place in range(50):
             connection = stack.enter_context(stage.connect(place))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sent += pushed(connection, b"HELP\r\n" * 10_000, 50, 0.1)
-        yield f"{sent:,} octets of commands taken"
+            sent += pushed(connection, said, 200, 0.1)
+        yield f"{sent:,} octets taken, {len(stage.daemon.mailbox('user1')):,} messages of them delivered"
+    for file in stage.daemon.mailbox("user1"):
+        file.unlink()
 
 
 @attack()
