@@ -120,7 +120,6 @@ class HeadingTests(SynchronousTestCase):
         self.assertEqual(stored(content, missing=False)[0], content)
         self.assertEqual(stored(content)[0], content[:-6] + ADDED["message-id"] + ADDED["from"] + b"\r\nbody")
 
-    @settings(deadline=None)
     @given(
         st.lists(
             st.sampled_from(

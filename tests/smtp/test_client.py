@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -367,7 +367,6 @@ class StuffedTests(SynchronousTestCase):
         self.assertEqual(b"".join(stuffed([])), b".\r\n")
         self.assertEqual(b"".join(stuffed([b"", b""])), b".\r\n")
 
-    @settings(deadline=None)
     @given(st.lists(st.text(".ab", max_size=4)), st.lists(st.integers(0, 40), max_size=8))
     def test_unstuffed(self, lines: list[str], places: list[int]) -> None:
         """The receiver's rule (RFC 5321 4.5.2) gives back every line, and finds the end where it is."""

@@ -72,7 +72,7 @@ class DialogTests(SynchronousTestCase):
                     (shell.out, shell.events, shell.log), (whole.out, whole.events, whole.log), (name, cut)
                 )
 
-    @settings(deadline=None, max_examples=200)
+    @settings(max_examples=200)
     @given(st.sampled_from(sorted(DIALOGS)), st.data())
     def test_anyCuts(self, name: str, data: st.DataObject) -> None:
         """So does one whose octets arrive in any pieces."""

@@ -3,7 +3,7 @@
 import base64
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -236,7 +236,6 @@ class ServerSessionTests(SynchronousTestCase):
         self.assertEqual(run(made, b".\r\n"), [])
         self.assertEqual(made.outgoing()[:9], b"554 5.6.0")
 
-    @settings(deadline=None)
     @given(
         st.lists(
             st.one_of(

@@ -4,7 +4,7 @@ import errno
 import os
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -90,7 +90,6 @@ class PlacesTests(SynchronousTestCase):
         ):
             self.assertEqual(escaped(name), folder)
 
-    @settings(deadline=None)
     @given(NAMES, NAMES)
     def test_noEscape(self, one: str, other: str) -> None:
         """No name leaves the folder, and no two users share one, on a file system that folds case either."""

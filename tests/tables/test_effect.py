@@ -63,7 +63,7 @@ PATTERNS = st.one_of(
 class FirstTests(SynchronousTestCase):
     """The first line that matches decides."""
 
-    @settings(deadline=None, derandomize=True, max_examples=500)
+    @settings(derandomize=True, max_examples=500)
     @given(
         st.lists(PATTERNS, max_size=12),
         ADDRESSES,
