@@ -50,7 +50,7 @@ class _Question:
     @property
     def key(self) -> Key:
         """What questions are compared by."""
-        return self.address.key, None if self.sender is None else self.sender.key
+        return _key(self.address, self.sender)
 
 
 @dataclass(eq=False, slots=True)
@@ -111,7 +111,7 @@ class Verifier:
 
     def _answer(self, address: Address, sender: Address | None = None) -> "Decision | Deferred[Decision]":
         """What a next hop says, or has said."""
-        found = self._known.get((address.key, None if sender is None else sender.key))
+        found = self._known.get(_key(address, sender))
         if found is not None and found[0] > self.clock.seconds():
             return found[1]
         route = self.router.route(address)
@@ -203,6 +203,10 @@ class Verifier:
     def _tell(self, question: _Question, decision: Decision) -> None:
         for answer in self._asked.pop(question.key):
             answer.callback(decision)
+
+
+def _key(address: Address, sender: Address | None) -> Key:
+    return address.key, None if sender is None else sender.key
 
 
 def _taken(address: Address, why: str) -> Decision:
