@@ -98,7 +98,6 @@ class Intake:
         now = self.clock.seconds()
         recipients = envelope.recipients
         only = self.router.direct(recipients[0]) if len(recipients) == 1 else None
-        copies = self.router.copies(envelope) if only is None else ()
         heading = Heading(
             self.marks.received + (HANDED if client.known else 0),
             trace.missing(name, self.marks.host, envelope.sender, now) if envelope.ours else None,
@@ -109,6 +108,7 @@ class Intake:
         if only is not None:
             routes = (only,)
         else:
+            copies = self.router.copies(envelope)
             ways = [self.router.routes(copy) for copy in copies]
             if len(copies) > 1 or copies[0].front:
                 self._ask(size, ways)
@@ -224,8 +224,4 @@ class Intake:
 
 def _boxes(routes: Collection[Route]) -> int:
     """How many are mailboxes here."""
-    count = 0
-    for route in routes:
-        if type(route) is Local:
-            count += 1
-    return count
+    return list(map(type, routes)).count(Local)

@@ -142,10 +142,12 @@ class MailDraft(Draft):
 
     def commit(self) -> "Deferred[None]":
         """See L{IDraft}. A mailbox that has a limit is measured, if it was not."""
-        limit = self._inbox.limit(self._box.local)
-        if not self.bounded or not (limit.octets or limit.messages):
+        if self.bounded:
+            limit = self._inbox.limit(self._box.local)
+            if limit.octets or limit.messages:
+                self._limit = limit
+        if self._limit is None:
             return super().commit()
-        self._limit = limit
         self._committed = True
         counted = self._inbox.measure(self._box)
         return self._measured() if counted is None else counted.addCallback(self._measured)

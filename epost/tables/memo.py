@@ -37,13 +37,14 @@ class Memo(Generic[P, T]):
         @param key: what the answer depends on, of all that is given.
         """
         directory = self._directory()
-        if directory is self._by:
-            try:
-                return self._found[key]
-            except KeyError:  # seldom, so that to ask before would cost more
-                pass
-        if directory is not self._by or len(self._found) >= MOST:
+        if directory is not self._by:
             self._by = directory
+            self._found.clear()
+        try:
+            return self._found[key]
+        except KeyError:  # seldom, so that to ask before would cost more
+            pass
+        if len(self._found) >= MOST:
             self._found.clear()
         found = self._found[key] = self._find(directory, *given, **named)
         return found
